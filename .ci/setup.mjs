@@ -11,7 +11,10 @@ const modified = (path) => (existsSync(path) ? statSync(path).mtimeMs : 0);
 function newest(folder) {
   return readdirSync(folder, { recursive: true, withFileTypes: true })
     .filter((entry) => entry.isFile())
-    .reduce((latest, entry) => Math.max(latest, modified(join(entry.parentPath ?? entry.path, entry.name))), 0);
+    .reduce(
+      (latest, entry) => Math.max(latest, modified(join(entry.parentPath ?? entry.path, entry.name))),
+      0,
+    );
 }
 
 function run(what, command, args) {
@@ -26,10 +29,12 @@ export function setUp() {
   if (modified(join(root, "node_modules/.package-lock.json")) < modified(join(root, "package-lock.json"))) {
     run("installing packages", "npm", ["ci", "--no-audit", "--no-fund"]);
   }
-  const sources = Math.max(...["src", "workers", "tsconfig.json", "package-lock.json"].map((name) => {
-    const path = join(root, name);
-    return statSync(path).isDirectory() ? newest(path) : modified(path);
-  }));
+  const sources = Math.max(
+    ...["src", "workers", "tsconfig.json", "package-lock.json"].map((name) => {
+      const path = join(root, name);
+      return statSync(path).isDirectory() ? newest(path) : modified(path);
+    }),
+  );
   const stamp = join(root, "dist/.built");
   if (modified(stamp) < sources) {
     rmSync(join(root, "dist"), { recursive: true, force: true });

@@ -18,7 +18,10 @@ export function parseDigest(text: unknown): Digest | null {
   if (typeof text !== "string" || text.length > 512 || !GRAMMAR.test(text)) return null;
   const colon = text.indexOf(":");
   const length = HEX_LENGTH[text.slice(0, colon)];
-  if (length !== undefined && !(text.length - colon - 1 === length && /^[0-9a-f]+$/.test(text.slice(colon + 1)))) {
+  if (
+    length !== undefined &&
+    !(text.length - colon - 1 === length && /^[0-9a-f]+$/.test(text.slice(colon + 1)))
+  ) {
     return null;
   }
   return text as Digest;

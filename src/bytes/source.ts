@@ -36,7 +36,8 @@ export function bufferSource(label: string, buffer: Uint8Array): ByteSource {
     byteLength: buffer.length,
     range: null,
     async read(offset, length) {
-      if (offset < 0 || length < 0 || offset + length > buffer.length) throw truncated(label, offset, length, buffer.length);
+      if (offset < 0 || length < 0 || offset + length > buffer.length)
+        throw truncated(label, offset, length, buffer.length);
       return buffer.subarray(offset, offset + length);
     },
     async *stream(start = 0, end = buffer.length) {
@@ -53,9 +54,14 @@ export function partOf(parent: ByteSource, label: string, start: number, end: nu
   return {
     label,
     byteLength: length,
-    range: parent.range && { path: parent.range.path, start: parent.range.start + start, end: parent.range.start + end },
+    range: parent.range && {
+      path: parent.range.path,
+      start: parent.range.start + start,
+      end: parent.range.start + end,
+    },
     read(offset, count) {
-      if (offset < 0 || count < 0 || offset + count > length) return Promise.reject(truncated(label, offset, count, length));
+      if (offset < 0 || count < 0 || offset + count > length)
+        return Promise.reject(truncated(label, offset, count, length));
       return parent.read(start + offset, count);
     },
     stream: (from = 0, to = length) => parent.stream(start + from, start + Math.min(to, length)),
@@ -103,7 +109,8 @@ export async function openFile(path: string, label = path, range?: FileRange): P
     byteLength,
     range: { path, start, end: start + byteLength },
     async read(offset, length) {
-      if (offset < 0 || length < 0 || offset + length > byteLength) throw truncated(label, offset, length, byteLength);
+      if (offset < 0 || length < 0 || offset + length > byteLength)
+        throw truncated(label, offset, length, byteLength);
       const buffer = Buffer.allocUnsafe(length);
       let got = 0;
       while (got < length) {
@@ -113,7 +120,8 @@ export async function openFile(path: string, label = path, range?: FileRange): P
       }
       return buffer;
     },
-    stream: (from = 0, to = byteLength) => readAhead(handle, label, start + from, start + Math.min(to, byteLength)),
+    stream: (from = 0, to = byteLength) =>
+      readAhead(handle, label, start + from, start + Math.min(to, byteLength)),
     close: () => handle.close(),
   };
   return source;
@@ -123,7 +131,12 @@ export async function openFile(path: string, label = path, range?: FileRange): P
  * Reads a file range chunk by chunk into two buffers in turn, so that the next read runs while the consumer
  * works on the last chunk: hashing and reading overlap.
  */
-async function* readAhead(handle: FileHandle, label: string, start: number, end: number): AsyncGenerator<Uint8Array> {
+async function* readAhead(
+  handle: FileHandle,
+  label: string,
+  start: number,
+  end: number,
+): AsyncGenerator<Uint8Array> {
   if (end <= start) return;
   const size = Math.min(CHUNK, end - start);
   const buffers = [Buffer.allocUnsafe(size), end - start > size ? Buffer.allocUnsafe(size) : null];
@@ -154,7 +167,10 @@ function truncated(label: string, offset: number, length: number, end: number): 
 /** The whole of a source that must not be larger than `limit` bytes. */
 export async function readAll(source: ByteSource, limit: number): Promise<Uint8Array> {
   if (source.byteLength > limit) {
-    throw new FormatError("size", `${source.label}: ${source.byteLength} bytes is more than the ${limit} allowed for such a file`);
+    throw new FormatError(
+      "size",
+      `${source.label}: ${source.byteLength} bytes is more than the ${limit} allowed for such a file`,
+    );
   }
   return source.read(0, source.byteLength);
 }

@@ -1,0 +1,130 @@
+/** Where the space went: every byte of the sources under one heading. */
+
+import { displayPath } from "../byte-path.ts";
+import {
+  addSizes,
+  HEADINGS,
+  type Heading,
+  NOTHING,
+  type NodeId,
+  type Size,
+  sumSizes,
+} from "../graph/graph.ts";
+import { reachable } from "../graph/sharing.ts";
+import { type FileSystemUse, fileSystemOf } from "../open.ts";
+import type { Holdings } from "./holdings.ts";
+
+export interface Category {
+  readonly name: Heading;
+  /** Images, or else the files behind the heading. */
+  readonly count: number;
+  readonly size: Size;
+  /** What could go without taking from anything that is in use. */
+  readonly reclaimable: Size;
+}
+
+export interface DfEntry {
+  readonly heading: Heading;
+  readonly source: string;
+  /** Path inside the source, or what the files are. */
+  readonly what: string;
+  readonly size: Size;
+  /** Images that need it. */
+  readonly users: number;
+}
+
+export interface DfResult {
+  readonly categories: readonly Category[];
+  readonly total: Size;
+  /** Of the one file system that all sources lie on; null for archives and where there are several. */
+  readonly filesystem: FileSystemUse | null;
+  /** Allocated bytes that the sources take and no heading accounts for; null where nothing tells what they take. */
+  readonly residual: number | null;
+  readonly entries: readonly DfEntry[];
+  readonly images: number;
+}
+
+export interface DfOptions {
+  /** All entries, or only the largest. */
+  readonly list: boolean;
+  readonly top: number | null;
+}
+
+export async function df(holdings: Holdings, options: DfOptions): Promise<DfResult> {
+  const { graph } = holdings;
+  const heading = graph.nodes.map((node, id) => headingOf(holdings, id, node.heading));
+  const sizes = new Map<Heading, Size>();
+  const counts = new Map<Heading, number>();
+  const free = new Map<Heading, Size>();
+  const idle = idleNodes(holdings);
+  graph.nodes.forEach((node, id) => {
+    const name = heading[id]!;
+    sizes.set(name, addSizes(sizes.get(name) ?? NOTHING, node.size));
+    counts.set(name, (counts.get(name) ?? 0) + countOf(holdings, id, name));
+    if (idle[id]) free.set(name, addSizes(free.get(name) ?? NOTHING, node.size));
+  });
+  const categories = HEADINGS.filter((name) => sizes.has(name)).map((name) => ({
+    name,
+    count: counts.get(name) ?? 0,
+    size: sizes.get(name)!,
+    reclaimable: free.get(name) ?? NOTHING,
+  }));
+  const total = sumSizes(categories.map((category) => category.size));
+  return {
+    categories,
+    total,
+    filesystem: await commonFileSystem(holdings),
+    residual: residualOf(holdings, total),
+    entries: options.list || options.top !== null ? entriesOf(holdings, heading, options.top) : [],
+    images: holdings.images.length,
+  };
+}
+
+/** What no root reaches is an orphan, whatever it once was. */
+function headingOf(holdings: Holdings, id: NodeId, own: Heading): Heading {
+  return holdings.reached[id] ? own : "orphans";
+}
+
+function countOf(holdings: Holdings, id: NodeId, heading: Heading): number {
+  const node = holdings.node(id);
+  if (node.kind === "files") return node.count;
+  if (heading === "images") return node.kind === "image" ? 1 : 0;
+  return node.kind === "blob" ? 1 : 0;
+}
+
+/** Nodes that would go with all images that nothing uses, and orphans. */
+function idleNodes(holdings: Holdings): Uint8Array {
+  const kept = reachable(holdings.graph, (node) => holdings.node(node).kind === "image");
+  return kept.map((mark) => (mark ? 0 : 1));
+}
+
+function residualOf(holdings: Holdings, total: Size): number | null {
+  let used = 0;
+  for (const store of holdings.stores) {
+    if (store.used === null) return null;
+    used += store.used;
+  }
+  return total.allocated === null ? null : used - total.allocated;
+}
+
+async function commonFileSystem(holdings: Holdings): Promise<FileSystemUse | null> {
+  const [first, ...others] = holdings.stores;
+  if (!first || others.length > 0 || first.kind.endsWith("-archive")) return null;
+  return fileSystemOf(first.source);
+}
+
+function entriesOf(holdings: Holdings, heading: readonly Heading[], top: number | null): DfEntry[] {
+  const entries = holdings.graph.nodes.flatMap((node, id): DfEntry[] => {
+    if (node.size.apparent === 0 && node.size.allocated === 0) return [];
+    const what = node.kind === "files" ? node.what : node.path === null ? node.kind : displayPath(node.path);
+    const users = holdings.usersOf(id).length;
+    return [{ heading: heading[id]!, source: holdings.storeOf(id).source, what, size: node.size, users }];
+  });
+  entries.sort((a, b) => held(b.size) - held(a.size) || (a.what < b.what ? -1 : 1));
+  return top === null ? entries : entries.slice(0, top);
+}
+
+/** What a size counts as when things are put in order: allocated where known. */
+export function held(size: Size): number {
+  return size.allocated ?? size.apparent;
+}

@@ -1,0 +1,103 @@
+/** What each image takes, shares and holds alone. */
+import type { Digest } from "../digest.ts";
+import type { ImageNode, NodeId, Size } from "../graph/graph.ts";
+import { NOTHING, sumSizes } from "../graph/graph.ts";
+import { contentKey, type Holdings } from "./holdings.ts";
+
+export interface LayerRow {
+  readonly diffId: Digest | null;
+  readonly chainId: Digest | null;
+  /** Of the stored bytes. */
+  readonly digest: Digest | null;
+  readonly size: Size;
+  readonly unpacked: number | null;
+  /** IDs of other images with this content, in any source; the first few where there are very many. */
+  readonly sharedBy: readonly string[];
+  /** How many there are. */
+  readonly sharedByCount: number;
+  /** What else holds it: containers, build cache. */
+  readonly heldBy: readonly string[];
+}
+
+export interface ImageRow {
+  readonly node: NodeId;
+  readonly image: ImageNode;
+  readonly source: string;
+  /** Sum of its layers. */
+  readonly size: Size;
+  /** The part of `size` that others need too, in any source. */
+  readonly shared: Size;
+  /** What deleting it from its source frees: layers, config and manifests that nothing else there needs. */
+  readonly exclusive: Size;
+  /** Null where the sources are too entangled to tell. */
+  readonly attributed: Size | null;
+  readonly layers: readonly LayerRow[];
+  readonly dangling: boolean;
+}
+
+/** `sharedBy` lists hold this many IDs in all: 10,000 images on one base would else print 100 million. */
+const ID_BUDGET = 1_000_000;
+
+export function imageRows(holdings: Holdings): ImageRow[] {
+  const attributed = holdings.attributed();
+  const users = contentUsers(holdings);
+  const references = holdings.images.reduce((sum, id) => sum + holdings.image(id).layers.length, 0);
+  const limit = Math.max(1, Math.floor(ID_BUDGET / Math.max(1, references)));
+  return holdings.images.map((node, place) => {
+    const image = holdings.image(node);
+    const isShared = (layer: NodeId): boolean => (users.get(contentKey(holdings, layer))?.length ?? 0) > 1;
+    const layers = holdings.distinctLayers(image);
+    return {
+      node,
+      image,
+      source: holdings.storeOf(node).source,
+      size: sumSizes(layers.map((layer) => holdings.layerSize(layer))),
+      shared: sumSizes(layers.filter(isShared).map((layer) => holdings.layerSize(layer))),
+      exclusive: holdings.exclusive[node] ?? NOTHING,
+      attributed: attributed?.[place] ?? null,
+      layers: image.layers.map((layer) => layerRow(holdings, layer, node, users, limit)),
+      dangling: image.names.length === 0,
+    };
+  });
+}
+
+/** Images by the content of their layers, each once. */
+function contentUsers(holdings: Holdings): Map<string, NodeId[]> {
+  const users = new Map<string, NodeId[]>();
+  for (const id of holdings.images) {
+    for (const layer of holdings.image(id).layers) {
+      const key = contentKey(holdings, layer);
+      const known = users.get(key);
+      if (!known) users.set(key, [id]);
+      else if (known[known.length - 1] !== id) known.push(id);
+    }
+  }
+  return users;
+}
+
+function layerRow(
+  holdings: Holdings,
+  id: NodeId,
+  image: NodeId,
+  users: ReadonlyMap<string, readonly NodeId[]>,
+  limit: number,
+): LayerRow {
+  const layer = holdings.layer(id);
+  const blob = layer.blob === null ? null : holdings.node(layer.blob);
+  const all = users.get(contentKey(holdings, id)) ?? [];
+  const sharedBy: string[] = [];
+  for (const other of all) {
+    if (sharedBy.length === limit) break;
+    if (other !== image) sharedBy.push(holdings.image(other).imageId);
+  }
+  return {
+    diffId: layer.diffId,
+    chainId: layer.chainId,
+    digest: blob?.kind === "blob" ? blob.digest : null,
+    size: holdings.layerSize(id),
+    unpacked: layer.unpacked,
+    sharedBy,
+    sharedByCount: all.length - 1,
+    heldBy: [],
+  };
+}

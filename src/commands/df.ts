@@ -1,0 +1,135 @@
+import { type DfEntry, type DfResult, df } from "../analyses/df.ts";
+import { formatSize, paint, type TextStyle } from "../views/style.ts";
+import { type Column, renderTable } from "../views/table.ts";
+import { formatBytes } from "../views/units.ts";
+import {
+  type Command,
+  type JsonObject,
+  optionalText,
+  parseCount,
+  type RawOptions,
+  shellQuote,
+  sizeJson,
+  sortRows,
+} from "./command.ts";
+
+interface Options {
+  readonly list: boolean;
+  readonly top: number | null;
+  readonly sort: string | null;
+  readonly sources: readonly string[];
+}
+
+interface Result extends DfResult {
+  readonly sources: readonly string[];
+  readonly remarks: readonly string[];
+}
+
+export const command: Command<Options, Result> = {
+  takes: "sources",
+  flags(flags) {
+    flags.option("-v, --verbose", "list every file behind the headings");
+    flags.option("--top <n>", "the N largest files");
+  },
+  options: (raw: RawOptions) => ({
+    list: raw.verbose === true,
+    top: parseCount(raw.top, "--top"),
+    sort: optionalText(raw.sort),
+    sources: raw.sources as readonly string[],
+  }),
+  need: () => "index",
+  async analyse(holdings, options) {
+    const result = await df(holdings, options);
+    const categories = sortRows(result.categories, options.sort, categoryJson);
+    const remarks = holdings.stores.flatMap((store) => store.remarks);
+    return { ...result, categories, remarks, sources: options.sources };
+  },
+  text(result, style) {
+    const lines = [dfTable(result, style)];
+    if (result.entries.length > 0) lines.push("", entryTable(result.entries, style));
+    lines.push(...result.remarks.map((remark) => `\nnote: ${remark}`));
+    lines.push(
+      "",
+      paint(style, "dim", `next: ullage plan ${result.sources.map(shellQuote).join(" ")}`.trimEnd()),
+    );
+    return lines.join("\n");
+  },
+  json: (result) => dfJson(result),
+  exitCode: () => 0,
+};
+
+/** The headings, their sum, and what is left over. */
+export function dfTable(result: DfResult, style: TextStyle): string {
+  const inodes = result.total.inodes !== null;
+  type Line = { name: string; count: string; size: string; apparent: string; free: string; inodes: string };
+  const columns: Column<Line>[] = [
+    { title: "WHAT", cell: (line) => line.name },
+    { title: "COUNT", right: true, cell: (line) => line.count },
+    { title: "SIZE", right: true, cell: (line) => line.size },
+    { title: "APPARENT", right: true, cell: (line) => line.apparent },
+    ...(inodes ? [{ title: "INODES", right: true, cell: (line: Line) => line.inodes }] : []),
+    { title: "RECLAIMABLE", right: true, cell: (line) => line.free },
+  ];
+  const lines: Line[] = result.categories.map((category) => ({
+    name: category.name,
+    count: String(category.count),
+    size: formatSize(category.size, style),
+    apparent: formatBytes(category.size.apparent, style.units),
+    free: formatSize(category.reclaimable, style),
+    inodes: String(category.size.inodes ?? ""),
+  }));
+  lines.push({
+    name: "total",
+    count: "",
+    size: formatSize(result.total, style),
+    apparent: formatBytes(result.total.apparent, style.units),
+    free: "",
+    inodes: String(result.total.inodes ?? ""),
+  });
+  if (result.residual !== null) {
+    lines.push({
+      name: "unaccounted",
+      count: "",
+      size: formatBytes(result.residual, style.units),
+      apparent: "",
+      free: "",
+      inodes: "",
+    });
+  }
+  return renderTable(columns, lines);
+}
+
+function entryTable(entries: readonly DfEntry[], style: TextStyle): string {
+  return renderTable<DfEntry>(
+    [
+      { title: "SIZE", right: true, cell: (entry) => formatSize(entry.size, style) },
+      { title: "WHAT", cell: (entry) => entry.heading },
+      { title: "IMAGES", right: true, cell: (entry) => String(entry.users) },
+      { title: "WHERE", cell: (entry) => `${entry.source}: ${entry.what}` },
+    ],
+    entries,
+  );
+}
+
+function categoryJson(category: DfResult["categories"][number]): JsonObject {
+  const { name, count, size, reclaimable } = category;
+  return { name, count, size: sizeJson(size), reclaimable: sizeJson(reclaimable) };
+}
+
+export function dfJson(result: DfResult): JsonObject {
+  const { filesystem, residual } = result;
+  const entries = result.entries.map(({ heading, source, what, size, users }) => ({
+    category: heading,
+    source,
+    path: what,
+    size: sizeJson(size),
+    images: users,
+  }));
+  return {
+    categories: result.categories.map(categoryJson),
+    total: sizeJson(result.total),
+    filesystem: filesystem && { ...filesystem },
+    residual,
+    ...(entries.length > 0 ? { entries } : {}),
+  };
+}

@@ -1,0 +1,318 @@
+/**
+ * From a SOURCE to the stores in it: what it is is found by content, never by name.
+ */
+import { constants } from "node:fs";
+import { lstat, mkdtemp, open, readdir, realpath, rm, stat, statfs } from "node:fs/promises";
+import { join } from "node:path";
+import type { BytePath } from "./byte-path.ts";
+import { type Compression, decompress, sniffCompression } from "./bytes/decompress.ts";
+import { type ByteSource, openFile } from "./bytes/source.ts";
+import { messageOf, SourceError, UllageError, UsageError } from "./errors.ts";
+import type { Run, Warn } from "./run.ts";
+import { STORE_KINDS } from "./stores/index.ts";
+import type { SourceKind, Store, StoreKind } from "./stores/store.ts";
+import { HostTree } from "./trees/host.ts";
+import { type Need, openTarTree, readTarTree, type TarTree } from "./trees/tar.ts";
+import { type ReadOnlyTree, subTree } from "./trees/tree.ts";
+
+export interface OpenOptions {
+  /** What the command will ask of members of archives that can be read only once. */
+  readonly need: Need;
+  readonly as: SourceKind | null;
+  /** A folder inside the source to look at instead of its top. */
+  readonly at: string | null;
+  /** A folder to unpack compressed archives in. */
+  readonly tmp: string | null;
+  readonly stdin: AsyncIterable<Uint8Array>;
+}
+
+/** File systems that the sources lie on, for targets that speak of them. */
+export interface FileSystemUse {
+  readonly used: number;
+  readonly free: number;
+  readonly size: number;
+}
+
+/** Opens every source; throws SourceError when one cannot be read at all. */
+export async function openSources(
+  paths: readonly string[],
+  options: OpenOptions,
+  run: Run,
+): Promise<Store[]> {
+  const stores: Store[] = [];
+  const seen = new Set<string>();
+  try {
+    for (const path of paths) {
+      for (const store of await openSource(path, options, run, seen)) stores.push(store);
+    }
+    return stores;
+  } catch (error) {
+    await Promise.all(stores.map((store) => store.close()));
+    throw error;
+  }
+}
+
+async function openSource(path: string, options: OpenOptions, run: Run, seen: Set<string>): Promise<Store[]> {
+  const warn: Warn = (warning) => run.warnings.add({ ...warning, source: path });
+  if (path === "-") return [await storeOf(path, await fromStdin(options, warn), options, warn, [])];
+  let real: string;
+  let isFolder: boolean;
+  try {
+    real = await realpath(path);
+    const found = await stat(real, { bigint: true });
+    const inode = `${found.dev}:${found.ino}`;
+    if (seen.has(inode)) return []; // one file given twice is one source
+    seen.add(inode);
+    isFolder = found.isDirectory();
+    if (!isFolder && !found.isFile())
+      throw new SourceError(`cannot read ${path}: neither a file nor a folder`);
+  } catch (error) {
+    if (error instanceof UllageError) throw error;
+    throw new SourceError(`cannot read ${path}: ${reasonOf(error)}`, { cause: error });
+  }
+  return isFolder
+    ? openFolder(path, real, options, run, seen)
+    : [await openArchive(path, real, options, warn)];
+}
+
+function reasonOf(error: unknown): string {
+  const code = (error as NodeJS.ErrnoException).code;
+  if (code === "ENOENT") return "no such file or folder";
+  if (code === "EACCES") return "permission denied; run as root to read it";
+  return messageOf(error);
+}
+
+/** A store's folder, or a folder that holds archives and stores: then each one found. */
+async function openFolder(
+  path: string,
+  real: string,
+  options: OpenOptions,
+  run: Run,
+  seen: Set<string>,
+): Promise<Store[]> {
+  const warn: Warn = (warning) => run.warnings.add({ ...warning, source: path });
+  const top = options.at ? join(real, options.at) : real;
+  const tree = new HostTree(path, top, warn);
+  const kind = await kindOf(tree, options.as);
+  if (kind) return [await storeOf(path, { tree, remarks: [], used: null }, options, warn, [kind])];
+  const stores: Store[] = [];
+  for (const name of (await readdir(top)).sort()) {
+    const inside = join(path, options.at ?? "", name);
+    try {
+      const found = await lstat(join(top, name));
+      if (found.isDirectory() || (found.isFile() && (await mayBeArchive(join(top, name))))) {
+        for (const store of await openSource(inside, { ...options, at: null }, run, seen)) stores.push(store);
+      }
+    } catch (error) {
+      // One file that is no archive does not make a folder of CI artifacts unreadable.
+      if (!(error instanceof UllageError)) throw error;
+    }
+  }
+  if (stores.length > 0) return stores;
+  throw new SourceError(`cannot read ${path}: no image archive, layout or store in it`);
+}
+
+async function mayBeArchive(path: string): Promise<boolean> {
+  const head = await headOf(path);
+  return sniffCompression(head) !== null || head.subarray(257, 262).toString("latin1") === "ustar";
+}
+
+async function headOf(path: string): Promise<Buffer> {
+  const source = await openFile(path);
+  try {
+    return Buffer.from(await source.read(0, Math.min(512, source.byteLength)));
+  } finally {
+    await source.close();
+  }
+}
+
+interface Opened {
+  readonly tree: ReadOnlyTree;
+  /** Bytes that the source takes, to compare the sum of its parts with. */
+  readonly used: number | null;
+  readonly remarks: readonly string[];
+}
+
+async function openArchive(path: string, real: string, options: OpenOptions, warn: Warn): Promise<Store> {
+  const source = await openFile(real, path);
+  try {
+    const head = await source.read(0, Math.min(16, source.byteLength));
+    const compression = sniffCompression(head);
+    const opened = compression
+      ? await unpackArchive(path, source, compression, options, warn)
+      : { tree: await plainTree(path, source, warn), used: source.byteLength, remarks: [] };
+    return await storeOf(path, opened, options, warn, []);
+  } catch (error) {
+    await source.close();
+    throw error;
+  }
+}
+
+async function plainTree(path: string, source: ByteSource, warn: Warn): Promise<TarTree> {
+  const tree = await openTarTree(source, warn);
+  if (!tree) throw new SourceError(`cannot read ${path}: neither an image archive nor a compressed one`);
+  return tree;
+}
+
+/** A compressed archive: into a file below --tmp when there is one, else read once in a single pass. */
+async function unpackArchive(
+  path: string,
+  source: ByteSource,
+  compression: Compression,
+  options: OpenOptions,
+  warn: Warn,
+): Promise<Opened> {
+  const chunks = decompress(compression, source.stream(), path);
+  const remark = (tree: TarTree): string =>
+    `${path} is compressed as a whole (${compression}): ${source.byteLength} bytes hold a tar of ${tree.byteLength}; sizes are those inside the tar`;
+  if (options.tmp !== null) {
+    const unpacked = await spool(path, chunks, options.tmp);
+    const tree = await plainTree(path, unpacked, warn);
+    await source.close();
+    return { tree, used: tree.byteLength, remarks: [remark(tree)] };
+  }
+  const tree = await readTarTree(path, chunks, options.need, warn);
+  await source.close();
+  if (!tree) throw new SourceError(`cannot read ${path}: a ${compression} file, but no archive in it`);
+  return { tree, used: tree.byteLength, remarks: [remark(tree)] };
+}
+
+async function fromStdin(options: OpenOptions, warn: Warn): Promise<Opened> {
+  const [head, chunks] = await peek(options.stdin);
+  const compression = sniffCompression(head);
+  const plain = compression ? decompress(compression, chunks, "-") : chunks;
+  const name = "standard input";
+  if (options.tmp !== null) {
+    const tree = await plainTree(name, await spool(name, plain, options.tmp), warn);
+    return { tree, used: tree.byteLength, remarks: [] };
+  }
+  const tree = await readTarTree(name, plain, options.need, warn);
+  if (!tree) throw new SourceError("cannot read standard input: no image archive");
+  return { tree, used: tree.byteLength, remarks: [] };
+}
+
+/** The first bytes of a stream, and the stream with them still in front. */
+async function peek(input: AsyncIterable<Uint8Array>): Promise<[Uint8Array, AsyncIterable<Uint8Array>]> {
+  const iterator = input[Symbol.asyncIterator]();
+  let head: Uint8Array = new Uint8Array(0);
+  while (head.length < 16) {
+    const next = await iterator.next();
+    if (next.done) break;
+    head = head.length === 0 ? next.value : Buffer.concat([head, next.value]);
+  }
+  async function* whole(): AsyncGenerator<Uint8Array> {
+    if (head.length > 0) yield head;
+    for (let next = await iterator.next(); !next.done; next = await iterator.next()) yield next.value;
+  }
+  return [head, whole()];
+}
+
+/** Writes a stream into a file of its own below `folder`; its name goes when it is closed or the process ends. */
+async function spool(label: string, chunks: AsyncIterable<Uint8Array>, folder: string): Promise<ByteSource> {
+  const own = await mkdtemp(join(folder, "ullage-")).catch((error: unknown) => {
+    throw new UsageError(`cannot use --tmp ${folder}: ${messageOf(error)}`);
+  });
+  const path = join(own, "unpacked.tar");
+  try {
+    const file = await open(path, constants.O_WRONLY | constants.O_CREAT | constants.O_EXCL, 0o600);
+    try {
+      for await (const chunk of chunks) await file.writeFile(chunk);
+    } finally {
+      await file.close();
+    }
+    const source = await openFile(await realpath(path), label);
+    return {
+      ...source,
+      async close() {
+        await source.close();
+        await rm(own, { recursive: true, force: true });
+      },
+    };
+  } catch (error) {
+    await rm(own, { recursive: true, force: true });
+    throw error;
+  }
+}
+
+async function kindOf(tree: ReadOnlyTree, as: SourceKind | null): Promise<StoreKind | null> {
+  if (as !== null) {
+    const forced = STORE_KINDS.find(
+      (kind) => kind.kind === as || (as === "oci-archive" && kind.kind === "oci-layout"),
+    );
+    if (!forced) throw new UsageError(`--as ${as}: no such kind`);
+    return forced;
+  }
+  for (const kind of STORE_KINDS) if (await kind.detect(tree)) return kind;
+  return null;
+}
+
+/** Reads the store in a tree, which may have it one folder down, as a tar of a folder has. */
+async function storeOf(
+  path: string,
+  opened: Opened,
+  options: OpenOptions,
+  warn: Warn,
+  known: readonly StoreKind[],
+): Promise<Store> {
+  let { tree } = opened;
+  let kind = known[0] ?? (await kindOf(tree, options.as));
+  let root = "";
+  if (!kind && tree.holder === "archive") {
+    const folder = await onlyFolder(tree);
+    if (folder !== null) {
+      root = folder;
+      tree = await subTree(tree, folder);
+      kind = await kindOf(tree, options.as);
+    }
+  }
+  if (!kind) throw new SourceError(noStore(path, opened.tree));
+  const { graph, kind: found, engine } = await kind.read(tree, warn);
+  return {
+    kind: found,
+    source: path,
+    engine,
+    root,
+    graph,
+    used: opened.used,
+    remarks: opened.remarks,
+    open(node) {
+      const { path: place } = graph.nodes[node]!;
+      if (place === null) throw new SourceError(`${path}: node ${node} has no bytes of its own`);
+      return tree.open(place);
+    },
+    facts(node) {
+      const { path: place } = graph.nodes[node]!;
+      return place === null ? null : tree.facts(place);
+    },
+    close: () => tree.close(),
+  };
+}
+
+function noStore(path: string, tree: ReadOnlyTree): string {
+  if (tree.incomplete)
+    return `cannot read ${path}: ${tree.incomplete}, and no image index was seen before that`;
+  return `cannot read ${path}: an archive, but not one of images: no manifest.json, index.json or repositories in it`;
+}
+
+/** The one folder that all entries are in. */
+async function onlyFolder(tree: ReadOnlyTree): Promise<BytePath | null> {
+  let folder: string | null = null;
+  for await (const entry of tree.walk()) {
+    const top = entry.path.split("/", 1)[0]!;
+    if (folder !== null && top !== folder) return null;
+    if (top === entry.path && entry.type !== "directory") return null;
+    folder = top;
+  }
+  return folder as BytePath | null;
+}
+
+/** How full the file system below a source is; null where it cannot be told. */
+export async function fileSystemOf(path: string): Promise<FileSystemUse | null> {
+  if (path === "-") return null;
+  try {
+    const { bsize, blocks, bfree, bavail } = await statfs(path);
+    return { size: blocks * bsize, used: (blocks - bfree) * bsize, free: bavail * bsize };
+  } catch {
+    return null;
+  }
+}

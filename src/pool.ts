@@ -1,0 +1,60 @@
+/**
+ * The worker threads. This file alone knows where the compiled `workers/` are; everything else calls {@link Pool}.
+ */
+import { availableParallelism } from "node:os";
+import { fileURLToPath } from "node:url";
+import type { Piscina } from "piscina";
+import { InterruptedError } from "./errors.ts";
+
+/** Entry file in `workers/` -> the shape of its one function. */
+export interface Tasks {
+  scan: (job: import("../workers/scan.ts").ScanJob) => Promise<import("../workers/scan.ts").ScanResult>;
+  waste: (job: import("../workers/waste.ts").WasteJob) => Promise<import("../workers/waste.ts").WasteResult>;
+  locate: (job: import("../workers/locate.ts").LocateJob) => Promise<string | null>;
+  solve: (job: import("../workers/solve.ts").SolveJob) => Promise<import("../workers/solve.ts").SolveResult>;
+}
+
+export interface Pool {
+  /** How many tasks run at once. */
+  readonly size: number;
+  /** Runs a task on the next free thread, or right here in a pool of size 0; queued tasks start in order. */
+  run<Name extends keyof Tasks>(name: Name, job: Parameters<Tasks[Name]>[0]): ReturnType<Tasks[Name]>;
+  close(): Promise<void>;
+}
+
+/** Compiled code runs beside its workers; run from source (under a test runner) they are taken from the build. */
+function workerFile(name: string): URL {
+  const compiled = import.meta.url.endsWith(".js");
+  return new URL(compiled ? `../workers/${name}.js` : `../dist/workers/${name}.js`, import.meta.url);
+}
+
+/** A pool of `size` threads (default: one a core), started when first used. */
+export function createPool(signal: AbortSignal, size = availableParallelism()): Pool {
+  let threads: Piscina | null = null;
+  const run = async (name: string, job: unknown): Promise<unknown> => {
+    if (signal.aborted) throw new InterruptedError("interrupted");
+    const file = workerFile(name);
+    if (size === 0) return ((await import(file.href)) as { default: (job: unknown) => unknown }).default(job);
+    const { Piscina } = await import("piscina");
+    threads ??= new Piscina({
+      minThreads: 0,
+      maxThreads: size,
+      idleTimeout: 2000,
+      concurrentTasksPerWorker: 1,
+    });
+    try {
+      return await threads.run(job, { filename: fileURLToPath(file), signal });
+    } catch (error) {
+      throw signal.aborted ? new InterruptedError("interrupted", { cause: error }) : error;
+    }
+  };
+  return {
+    size: Math.max(1, size),
+    run: run as Pool["run"],
+    async close() {
+      const closing = threads;
+      threads = null;
+      await closing?.destroy();
+    },
+  };
+}

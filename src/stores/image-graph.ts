@@ -1,0 +1,403 @@
+/**
+ * Builds the graph of a store that keeps images as files: blobs, layers in their chains, images, and all the rest
+ * of the files, so that each byte has one owner. The readers say what they find; what follows from it (chainIDs,
+ * sharing, states, unreferenced files) is derived here.
+ */
+import { createHash } from "node:crypto";
+import { type BytePath, bytePathFromText, displayPath } from "../byte-path.ts";
+import { sniffCompression } from "../bytes/decompress.ts";
+import { readAll } from "../bytes/source.ts";
+import { type Digest, digestOf, parseDigest } from "../digest.ts";
+import { FormatError, messageOf } from "../errors.ts";
+import { JSON_LIMIT, type Json, parseJson } from "../formats/json.ts";
+import { chainId, type ImageConfig, parseImageConfig } from "../formats/oci.ts";
+import {
+  type Absence,
+  addSizes,
+  type BlobRole,
+  GraphBuilder,
+  type Heading,
+  type ImageNode,
+  NOTHING,
+  type NodeId,
+  type PlatformImage,
+  type Size,
+  type StoreGraph,
+} from "../graph/graph.ts";
+import type { Warn } from "../run.ts";
+import { type ReadOnlyTree, resolveLinks, type TreeEntry } from "../trees/tree.ts";
+
+/** A reference to a file that should hold a blob. */
+export interface BlobReference {
+  readonly path: BytePath;
+  readonly role: BlobRole;
+  readonly digest: Digest | null;
+  readonly expectedLength: number | null;
+}
+
+/** Layers and config of one platform, as a manifest or an entry of manifest.json lists them. */
+export interface PlatformParts {
+  readonly manifest: Digest | null;
+  readonly config: BlobReference | null;
+  /** Base first. `foreign`: may be absent on purpose. */
+  readonly layers: readonly (BlobReference & { readonly foreign: boolean })[];
+  /** Of the descriptor; the config's own is preferred. */
+  readonly platform: string | null;
+}
+
+/** A platform with its nodes; `top` is its uppermost layer. */
+export interface BuiltPlatform extends PlatformImage {
+  readonly top: NodeId | null;
+  readonly parsed: ImageConfig | null;
+  readonly absent: readonly Absence[];
+}
+
+/** All that is known of one image before it becomes a node. */
+export interface ImageDraft {
+  readonly names: Set<string>;
+  readonly digests: Set<Digest>;
+  /** Shown when there is not exactly one platform. */
+  readonly targetId: string;
+  readonly platforms: BuiltPlatform[];
+  /** Nodes it needs. */
+  readonly needs: Set<NodeId>;
+  readonly absent: Absence[];
+  /** Why it is kept when it has no name. */
+  readonly because: string;
+}
+
+export class ImageGraph {
+  readonly builder = new GraphBuilder();
+  readonly tree: ReadOnlyTree;
+  private readonly warn: Warn;
+  private readonly blobs = new Map<BytePath, NodeId>();
+  private readonly claimed = new Set<BytePath>();
+  private readonly layers = new Map<string, NodeId>();
+  private readonly chains = new Map<string, Digest>();
+  /** Why files that nothing refers to may be needed after all; null: everything could be read. */
+  private unsure: string | null;
+
+  constructor(tree: ReadOnlyTree, warn: Warn) {
+    this.tree = tree;
+    this.warn = warn;
+    this.unsure = tree.incomplete;
+  }
+
+  /** Warns that `path` could not be read; nothing in the store counts as unreferenced from then on. */
+  cannotRead(path: BytePath | string, error: unknown): void {
+    const message = messageOf(error);
+    this.unsure ??= `${displayPath(path)} could not be read`;
+    this.warn({ code: "unreadable", path: displayPath(path), message, incomplete: true });
+  }
+
+  remark(code: string, path: BytePath | string, message: string): void {
+    this.warn({ code, path: displayPath(path), message, incomplete: false });
+  }
+
+  /** The JSON at `path`, links followed; null where there is no such file. Throws FormatError. */
+  async document(path: BytePath): Promise<{ json: Json; digest: Digest } | null> {
+    const entry = await resolveLinks(this.tree, path);
+    if (entry?.type !== "file") return null;
+    const source = await this.tree.open(entry.path);
+    try {
+      const bytes = await readAll(source, JSON_LIMIT);
+      const digest = digestOf("sha256", createHash("sha256").update(bytes).digest("hex"));
+      return { json: parseJson(bytes, source.label), digest };
+    } finally {
+      await source.close();
+    }
+  }
+
+  /** The node of a blob, made when first asked for; an absence where the file is not there. */
+  async blob(reference: BlobReference): Promise<NodeId | Absence> {
+    const known = this.blobs.get(reference.path);
+    if (known !== undefined) return known;
+    const entry = await resolveLinks(this.tree, reference.path);
+    if (entry?.type !== "file") return this.absence(reference);
+    const same = this.blobs.get(entry.path);
+    const node =
+      same ?? (await this.addBlob(entry, reference.role, reference.digest, reference.expectedLength));
+    this.blobs.set(reference.path, node);
+    return node;
+  }
+
+  private async addBlob(
+    entry: TreeEntry,
+    role: BlobRole,
+    digest: Digest | null,
+    expectedLength: number | null,
+  ): Promise<NodeId> {
+    const head = role === "layer" ? await this.head(entry) : null;
+    const node = this.builder.add({
+      kind: "blob",
+      role,
+      digest,
+      expectedLength,
+      byteLength: entry.size,
+      cutShort: entry.cutShort,
+      compressed: head && sniffCompression(head) !== null,
+      size: sizeOf(entry),
+      heading: role === "unreferenced" ? "orphans" : "images",
+      path: entry.path,
+    });
+    this.blobs.set(entry.path, node);
+    this.claimed.add(entry.path);
+    return node;
+  }
+
+  /** The first bytes of a file; null where they cannot be read. */
+  private async head(entry: TreeEntry): Promise<Uint8Array | null> {
+    if (entry.head || entry.size === 0) return entry.head ?? new Uint8Array(0);
+    const known = this.tree.facts(entry.path);
+    if (known) return known.compression ? null : new Uint8Array(0);
+    try {
+      const source = await this.tree.open(entry.path);
+      try {
+        return await source.read(0, Math.min(16, entry.size));
+      } finally {
+        await source.close();
+      }
+    } catch {
+      return null; // whoever needs the content will say why it cannot be read
+    }
+  }
+
+  private absence(reference: BlobReference): Absence {
+    const { role, digest, path } = reference;
+    const what =
+      role === "layer" || role === "config" || role === "manifest"
+        ? role
+        : role === "index"
+          ? "manifest"
+          : "blob";
+    const name = digest ?? displayPath(path);
+    if (!this.tree.incomplete)
+      return { what, digest, name, verdict: "missing", because: "no such file in the source" };
+    return { what, digest, name, verdict: "truncated", because: this.tree.incomplete };
+  }
+
+  /** Layers, config and what is missing of one platform. */
+  async platform(parts: PlatformParts): Promise<BuiltPlatform> {
+    const absent: Absence[] = [];
+    const config = parts.config && (await this.blob(parts.config));
+    if (config !== null && typeof config !== "number") absent.push(config);
+    const configNode = typeof config === "number" ? config : null;
+    const { parsed, digest } = await this.config(configNode, parts.config);
+    if (parsed && parsed.diffIds.length !== parts.layers.length) {
+      const message = `${parts.layers.length} layers but ${parsed.diffIds.length} diff_ids in its config`;
+      this.remark("layer-count", parts.config!.path, message);
+    }
+    const layers: NodeId[] = [];
+    let top: NodeId | null = null;
+    for (const [i, reference] of parts.layers.entries()) {
+      const blob = await this.blob(reference);
+      if (typeof blob !== "number") absent.push(reference.foreign ? foreign(blob) : blob);
+      top = this.layer(top, parsed?.diffIds[i] ?? null, typeof blob === "number" ? blob : null, reference);
+      layers.push(top);
+    }
+    return {
+      platform: parsed?.platform ?? parts.platform ?? "unknown",
+      manifest: parts.manifest,
+      config: configNode,
+      configDigest: parts.config?.digest ?? digest,
+      layers,
+      present: configNode !== null || layers.some((layer) => this.hasBytes(layer)),
+      top,
+      parsed,
+      absent,
+    };
+  }
+
+  private hasBytes(layer: NodeId): boolean {
+    const node = this.builder.nodes[layer]!;
+    return node.kind === "layer" && node.blob !== null;
+  }
+
+  private async config(
+    node: NodeId | null,
+    reference: BlobReference | null,
+  ): Promise<{ parsed: ImageConfig | null; digest: Digest | null }> {
+    if (node === null || !reference) return { parsed: null, digest: null };
+    try {
+      const found = await this.document(reference.path);
+      if (!found) return { parsed: null, digest: null };
+      return { parsed: parseImageConfig(found.json, displayPath(reference.path)), digest: found.digest };
+    } catch (error) {
+      if (!(error instanceof FormatError)) this.cannotRead(reference.path, error);
+      else
+        this.warn({
+          code: "config",
+          path: displayPath(reference.path),
+          message: messageOf(error),
+          incomplete: true,
+        });
+      return { parsed: null, digest: null };
+    }
+  }
+
+  /** A layer on `parent`; the same layer of the same bytes on the same parent is the same node. */
+  private layer(
+    parent: NodeId | null,
+    diffId: Digest | null,
+    blob: NodeId | null,
+    reference: BlobReference,
+  ): NodeId {
+    const key = `${parent ?? ""}|${diffId ?? ""}|${blob ?? reference.path}`;
+    const known = this.layers.get(key);
+    if (known !== undefined) return known;
+    const node = this.builder.add({
+      kind: "layer",
+      diffId,
+      chainId: this.chain(parent, diffId),
+      parent,
+      blob,
+      unpacked: blob === null ? null : this.unpackedLength(blob, diffId),
+      size: NOTHING,
+      heading: "images",
+      path: null,
+    });
+    this.layers.set(key, node);
+    if (parent !== null) this.builder.edge(node, parent);
+    if (blob !== null) this.builder.edge(node, blob);
+    return node;
+  }
+
+  private chain(parent: NodeId | null, diffId: Digest | null): Digest | null {
+    if (!diffId) return null;
+    const below = parent === null ? null : this.builder.nodes[parent]!;
+    const parentChain = below?.kind === "layer" ? below.chainId : null;
+    if (below && !parentChain) return null;
+    const key = `${parentChain ?? ""} ${diffId}`;
+    const chain = this.chains.get(key) ?? chainId(parentChain, diffId);
+    this.chains.set(key, chain);
+    return chain;
+  }
+
+  /** The blob's length where it is known not to be compressed: named by its diffID, or by its first bytes. */
+  private unpackedLength(blob: NodeId, diffId: Digest | null): number | null {
+    const node = this.builder.nodes[blob]!;
+    if (node.kind !== "blob") return null;
+    if (node.digest !== null && node.digest === diffId) return node.byteLength;
+    return node.compressed === false ? node.byteLength : null;
+  }
+
+  /** Makes the image's node and roots. */
+  image(draft: ImageDraft): NodeId {
+    const present = draft.platforms.filter((one) => one.present);
+    const only = present.length === 1 ? present[0]! : null;
+    const lead = only ?? present[0] ?? draft.platforms[0] ?? null;
+    const shown = present.length > 0 ? present : draft.platforms;
+    const absent = [...draft.absent, ...draft.platforms.flatMap((one) => one.absent)];
+    const layers = [...new Set(shown.flatMap((one) => one.layers))];
+    const cut =
+      layers.some((layer) => this.isCut(layer)) ||
+      shown.some((one) => one.config !== null && this.isCut(one.config));
+    const damaged = cut || absent.some((one) => one.verdict !== "discarded");
+    const image: ImageNode = {
+      kind: "image",
+      imageId: (only ?? (draft.platforms.length === 1 ? lead : null))?.configDigest ?? draft.targetId,
+      names: [...draft.names].sort(),
+      digests: [...draft.digests],
+      created: lead?.parsed?.created ?? null,
+      platform: shown.length > 0 ? [...new Set(shown.map((one) => one.platform))].join(", ") : null,
+      layers,
+      platforms: draft.platforms.map(
+        ({ platform, manifest, config, configDigest, layers: own, present: here }) => ({
+          platform,
+          manifest,
+          config,
+          configDigest,
+          layers: own,
+          present: here,
+        }),
+      ),
+      labels: lead?.parsed?.labels ?? {},
+      lastUsed: null,
+      pullable: null,
+      state: damaged ? "damaged" : absent.length > 0 ? "partial" : "complete",
+      absent,
+      size: NOTHING,
+      heading: "images",
+      path: null,
+    };
+    const node = this.builder.add(image);
+    for (const needed of draft.needs) this.builder.edge(node, needed);
+    for (const name of image.names) this.builder.root(node, `name ${name}`);
+    if (image.names.length === 0) this.builder.root(node, draft.because);
+    return node;
+  }
+
+  private isCut(id: NodeId): boolean {
+    const node = this.builder.nodes[id]!;
+    if (node.kind === "layer") return node.blob !== null && this.isCut(node.blob);
+    return node.kind === "blob" && node.cutShort > 0;
+  }
+
+  /** Gives every file that is no blob yet an owner, and returns the finished graph. */
+  async finish(classify: (entry: TreeEntry) => Promise<FileClass>): Promise<StoreGraph> {
+    const files = new Map<string, { heading: Heading; what: string; size: Size; count: number }>();
+    const count = (heading: Heading, what: string, size: Size): void => {
+      const key = `${heading}/${what}`;
+      const before = files.get(key) ?? { heading, what, size: NOTHING, count: 0 };
+      files.set(key, { ...before, size: addSizes(before.size, size), count: before.count + 1 });
+    };
+    for await (const entry of this.tree.walk()) {
+      if (this.claimed.has(entry.path)) continue;
+      const found =
+        entry.type === "directory"
+          ? ({ heading: "metadata", what: "folders" } as const)
+          : await classify(entry);
+      if (found.heading === "orphans" && this.unsure === null)
+        await this.addBlob(entry, "unreferenced", found.digest ?? null, null);
+      else if (found.heading === "orphans") await this.addUnsure(entry, found.digest ?? null);
+      else count(found.heading, found.what, sizeOf(entry));
+    }
+    for (const { what, bytes } of this.tree.overhead) {
+      count("metadata", what, {
+        apparent: bytes,
+        allocated: bytes,
+        inodes: this.tree.holder === "archive" ? null : 0,
+      });
+    }
+    for (const { heading, what, size, count: number } of files.values()) {
+      const node = this.builder.add({ kind: "files", what, count: number, size, heading, path: null });
+      this.builder.root(node, "part of the source itself");
+    }
+    return this.builder.build();
+  }
+
+  /** What nothing seen refers to, in a store of which something could not be read: not called unreferenced. */
+  private async addUnsure(entry: TreeEntry, digest: Digest | null): Promise<void> {
+    const node = await this.addBlob(entry, "unreferenced", digest, null);
+    this.builder.nodes[node] = { ...this.builder.nodes[node]!, heading: "other" };
+    this.builder.root(node, `may be needed: ${this.unsure}`);
+  }
+}
+
+/** What a file that no image refers to is. */
+export interface FileClass {
+  readonly heading: Heading;
+  readonly what: string;
+  /** For orphans: the digest that its name tells. */
+  readonly digest?: Digest | null;
+}
+
+function foreign(absence: Absence): Absence {
+  return { ...absence, verdict: "discarded", because: "a foreign layer, which is fetched from its own URL" };
+}
+
+export function sizeOf(entry: TreeEntry): Size {
+  return { apparent: entry.size, allocated: entry.allocated, inodes: entry.inodes };
+}
+
+/** Path of a blob in an OCI layout; null for a digest that would leave the folder. */
+export function layoutPath(digest: Digest): BytePath | null {
+  const colon = digest.indexOf(":");
+  return bytePathFromText(`blobs/${digest.slice(0, colon)}/${digest.slice(colon + 1)}`);
+}
+
+/** The digest that a path in an OCI layout stands for; null where it is no blob's path. */
+export function layoutDigest(path: BytePath): Digest | null {
+  const match = /^blobs\/([^/]+)\/([^/]+)$/.exec(path);
+  return match ? parseDigest(`${match[1]}:${match[2]}`) : null;
+}

@@ -1,0 +1,156 @@
+/**
+ * A folder of this host as a tree: never follows a link below its root, never changes an access time where the
+ * platform lets it, survives files that vanish, stops at mount points, counts each inode once.
+ */
+import type { BigIntStats } from "node:fs";
+import { lstat, readdir, readlink } from "node:fs/promises";
+import { type BytePath, displayPath, joinPath, pathBytes, ROOT } from "../byte-path.ts";
+import { type ByteSource, openFile } from "../bytes/source.ts";
+import { messageOf, SourceError } from "../errors.ts";
+import type { Warn } from "../run.ts";
+import type { FileType, ReadOnlyTree, TreeEntry } from "./tree.ts";
+
+/** `root` is a real path: no component of it is a link. */
+export class HostTree implements ReadOnlyTree {
+  readonly holder = "filesystem";
+  readonly label: string;
+  readonly overhead = [];
+  incomplete: string | null = null;
+  private readonly root: string;
+  private readonly warn: Warn;
+  /** Folders seen to be no links, so that what is below them is inside the root. */
+  private readonly folders = new Set<BytePath>([ROOT]);
+
+  constructor(label: string, root: string, warn: Warn) {
+    this.label = label;
+    this.root = root;
+    this.warn = warn;
+  }
+
+  async lstat(path: BytePath): Promise<TreeEntry | null> {
+    return (await this.inside(path)) ? this.entry(path, null) : null;
+  }
+
+  async *walk(): AsyncGenerator<TreeEntry> {
+    const seen = new Set<string>();
+    const top = await this.stat(ROOT);
+    if (!top) throw new SourceError(`cannot read ${this.label}: no such folder`);
+    yield* this.below(ROOT, top.dev, seen);
+  }
+
+  private async *below(folder: BytePath, device: bigint, seen: Set<string>): AsyncGenerator<TreeEntry> {
+    const pending: BytePath[] = [folder];
+    for (let at = pending.pop(); at !== undefined; at = pending.pop()) {
+      const found: TreeEntry[] = [];
+      for (const name of await this.names(at)) {
+        const entry = await this.entry(joinPath(at, name), { device, seen });
+        if (entry) found.push(entry);
+      }
+      yield* found;
+      for (const entry of found.reverse()) if (entry.type === "directory") pending.push(entry.path);
+    }
+  }
+
+  private async names(folder: BytePath): Promise<string[]> {
+    try {
+      const names = await readdir(this.host(folder), { encoding: "buffer" });
+      this.folders.add(folder);
+      return names.map((name) => name.toString("latin1")).sort();
+    } catch (error) {
+      this.cannotRead(folder, error);
+      return [];
+    }
+  }
+
+  /** With `walk`, an inode met before takes no more space, and another file system is passed over. */
+  private async entry(
+    path: BytePath,
+    walk: { device: bigint; seen: Set<string> } | null,
+  ): Promise<TreeEntry | null> {
+    const stat = await this.stat(path);
+    if (!stat || (walk && stat.dev !== walk.device)) return null;
+    const type = typeOf(stat);
+    const inode = `${stat.dev}:${stat.ino}`;
+    const again = walk !== null && type !== "directory" && stat.nlink > 1n && walk.seen.has(inode);
+    if (walk && stat.nlink > 1n) walk.seen.add(inode);
+    return {
+      path,
+      type,
+      size: type === "file" && !again ? Number(stat.size) : 0,
+      cutShort: 0,
+      allocated: again ? 0 : Number(stat.blocks * 512n),
+      inodes: again ? 0 : 1,
+      linkTarget: type === "symlink" ? await this.target(path) : null,
+      head: null,
+    };
+  }
+
+  private async target(path: BytePath): Promise<string | null> {
+    try {
+      return (await readlink(this.host(path), { encoding: "buffer" })).toString("latin1");
+    } catch {
+      return null; // vanished since
+    }
+  }
+
+  private async stat(path: BytePath): Promise<BigIntStats | null> {
+    try {
+      return await lstat(this.host(path), { bigint: true });
+    } catch (error) {
+      const code = (error as NodeJS.ErrnoException).code;
+      if (code !== "ENOENT" && code !== "ENOTDIR" && code !== "ENAMETOOLONG") this.cannotRead(path, error);
+      return null;
+    }
+  }
+
+  /** Whether every folder above `path` is a folder and no link. */
+  private async inside(path: BytePath): Promise<boolean> {
+    const parts = path.split("/");
+    for (let depth = 1; depth < parts.length; depth++) {
+      const folder = joinPath(...parts.slice(0, depth));
+      if (this.folders.has(folder)) continue;
+      const stat = await this.stat(folder);
+      if (!stat?.isDirectory()) return false;
+      this.folders.add(folder);
+    }
+    return true;
+  }
+
+  private cannotRead(path: BytePath, error: unknown): void {
+    const code = (error as NodeJS.ErrnoException).code;
+    const advice = code === "EACCES" || code === "EPERM" ? "; run as root to read it" : "";
+    this.incomplete ??= `${displayPath(path)} could not be read`;
+    this.warn({
+      code: "unreadable",
+      path: displayPath(path),
+      message: `${messageOf(error)}${advice}`,
+      incomplete: true,
+    });
+  }
+
+  private host(path: BytePath): Buffer {
+    return path === ROOT
+      ? Buffer.from(this.root)
+      : Buffer.concat([Buffer.from(`${this.root}/`), pathBytes(path)]);
+  }
+
+  async open(path: BytePath): Promise<ByteSource> {
+    const label = `${this.label}: ${displayPath(path)}`;
+    if (!(await this.inside(path)))
+      throw new SourceError(`cannot read ${label}: a folder above it is a link`);
+    // Threads open files by text; a name that is not UTF-8 cannot be told them, and no store format has such names.
+    return openFile(`${this.root}/${pathBytes(path).toString("utf8")}`, label);
+  }
+
+  facts(): null {
+    return null;
+  }
+
+  async close(): Promise<void> {}
+}
+
+function typeOf(stat: BigIntStats): FileType {
+  if (stat.isFile()) return "file";
+  if (stat.isDirectory()) return "directory";
+  return stat.isSymbolicLink() ? "symlink" : "other";
+}
