@@ -81,7 +81,7 @@ const cpu = os.cpus();
 console.log(`${cpu[0]?.model ?? "unknown processor"}, ${cpu.length} cores, Node ${process.version}`);
 const stores = [
   { repositories: 50, imagesEach: 20, costs: "images" },
-  { repositories: 125, imagesEach: 8, costs: "layers", blobs: 6000 },
+  { repositories: 200, imagesEach: 5, costs: "layers", blobs: 3000 },
   { repositories: 500, imagesEach: 20, costs: "images" },
   { repositories: 500, imagesEach: 20, costs: "layers" },
   { repositories: 500, imagesEach: 20, costs: "images", blobs: 5000 },

@@ -1,5 +1,6 @@
 /** From what someone types to images: a name, a digest, or an ID or its beginning. */
 import { UsageError } from "../errors.ts";
+import { familiarName } from "../formats/oci.ts";
 import type { NodeId } from "../graph/graph.ts";
 import { type Holdings, shortId, titleOf } from "./holdings.ts";
 
@@ -9,10 +10,10 @@ import { type Holdings, shortId, titleOf } from "./holdings.ts";
  */
 export function findImages(holdings: Holdings, text: string): NodeId[] {
   const wanted = text.toLowerCase();
-  const byName = holdings.images.filter((id) => {
-    const { names } = holdings.image(id);
-    return names.includes(text) || names.includes(`${text}:latest`);
-  });
+  const spellings = [text, `${text}:latest`, familiarName(text), `${familiarName(text)}:latest`];
+  const byName = holdings.images.filter((id) =>
+    holdings.image(id).names.some((name) => spellings.includes(name)),
+  );
   if (byName.length > 0) return byName;
   const exact = holdings.images.filter((id) => idsOf(holdings, id).includes(wanted));
   if (exact.length > 0) return exact;

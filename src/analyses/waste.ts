@@ -136,22 +136,24 @@ class Stack {
     const layer = this.layers[this.layers.length - 1]!;
     switch (change.kind) {
       case "file":
-        return this.put(change.path, false, this.newInode(change.size));
+        this.put(change.path, false, this.newInode(change.size));
+        break;
       case "hardlink":
-        return this.put(change.path, false, this.linkTo(change.target) ?? this.newInode(0));
-      case "directory":
-        return this.put(change.path, true, null);
+        this.put(change.path, false, this.linkTo(change.target) ?? this.newInode(0));
+        break;
       case "whiteout":
         layer.whiteoutCount++;
-        return this.whiteout(change.path);
+        this.whiteout(change.path);
+        break;
       case "opaque":
         layer.opaqueCount++;
-        return this.opaque(change.path);
+        this.opaque(change.path);
+        break;
       case "invalid":
         layer.invalidCount++;
-        return;
+        break;
       default:
-        return this.put(change.path, false, null);
+        this.put(change.path, change.kind === "directory", null);
     }
   }
 

@@ -180,7 +180,7 @@ function summaryJson(row: ImageRow): JsonObject {
 }
 
 export function imageJson(row: ImageRow): JsonObject {
-  return { ...summaryJson(row), layers: row.layers.map(layerJson) };
+  return { ...summaryJson(row), layers: row.layers().map(layerJson) };
 }
 
 export function layerJson(layer: LayerRow): JsonObject {

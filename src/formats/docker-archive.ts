@@ -13,6 +13,8 @@ export interface SavedImage {
   readonly layers: readonly string[];
   /** ID of the parent image, when it was saved along. */
   readonly parent: Digest | null;
+  /** Written by Docker's graph driver store from 25 on: no other writer tells the layers' sources. */
+  readonly hasSources: boolean;
 }
 
 export function parseSavedImage(value: Json, what: string): SavedImage {
@@ -22,6 +24,7 @@ export function parseSavedImage(value: Json, what: string): SavedImage {
     repoTags: stringsOrEmpty(object.RepoTags, `${what}.RepoTags`),
     layers: stringsOrEmpty(object.Layers, `${what}.Layers`),
     parent: parseDigest(object.Parent),
+    hasSources: object.LayerSources != null,
   };
 }
 

@@ -115,7 +115,6 @@ export interface ImageConfig {
   readonly created: string | null;
   readonly platform: string | null;
   readonly labels: Readonly<Record<string, string>>;
-  readonly history: readonly HistoryStep[];
   /** The container settings (`Env`, `Cmd` ...), as they stand. */
   readonly config: JsonObject;
 }
@@ -136,9 +135,14 @@ export function parseImageConfig(json: Json, what: string): ImageConfig {
     created: timeOrNull(object.created),
     platform: platformOf(object),
     labels: stringMap(config.Labels),
-    history: Array.isArray(object.history) ? object.history.map(parseStep) : [],
     config,
   };
+}
+
+/** The steps of an image config, apart from it since only `inspect` asks for them. */
+export function parseHistory(json: Json, what: string): HistoryStep[] {
+  const { history } = asObject(json, what);
+  return Array.isArray(history) ? history.map(parseStep) : [];
 }
 
 function parseStep(value: Json): HistoryStep {
@@ -183,4 +187,9 @@ export function isAttestation(descriptor: Descriptor): boolean {
     descriptor.annotations["vnd.docker.reference.type"] === "attestation-manifest" ||
     descriptor.platform === UNKNOWN_PLATFORM
   );
+}
+
+/** `docker.io/library/busybox:1` as `busybox:1` (distribution/reference: FamiliarString). */
+export function familiarName(name: string): string {
+  return name.replace(/^(?:index\.)?docker\.io\/(?:library\/(?=[^/]+$))?/, "");
 }

@@ -196,8 +196,11 @@ export function userSets(graph: StoreGraph, units: readonly NodeId[]): UserSets 
   const { componentOf, members } = components(graph);
   const intern = new Interner();
   const setOfComponent = new Int32Array(members.length);
-  const own: number[][] = [];
-  for (const [unit, node] of units.entries()) (own[componentOf[node]!] ??= []).push(unit);
+  const own = new Map<number, number[]>();
+  for (const [unit, node] of units.entries()) {
+    const component = componentOf[node]!;
+    own.set(component, [...(own.get(component) ?? []), unit]);
+  }
   // Tarjan completes what is needed first, so the last component has no users.
   for (let component = members.length - 1; component >= 0; component--) {
     const incoming = new Set<number>();
@@ -206,7 +209,7 @@ export function userSets(graph: StoreGraph, units: readonly NodeId[]): UserSets 
         if (componentOf[user] !== component) incoming.add(setOfComponent[componentOf[user]!]!);
       }
     }
-    setOfComponent[component] = intern.union(incoming, own[component] ?? []);
+    setOfComponent[component] = intern.union(incoming, own.get(component) ?? []);
     if (intern.total > MEMBER_LIMIT) return null;
   }
   return {

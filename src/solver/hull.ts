@@ -75,3 +75,33 @@ function cutAtMean(part: Part, gain: Float64Array, cost: Float64Array): [Part, P
   const saved = whole.cost * first.gain - first.cost * whole.gain;
   return dear.size > 0 && saved > ROUNDING * whole.cost * whole.gain ? [cheap, dear] : null;
 }
+
+/** Where a hull is touched by a line of some price, in the unit asked for. */
+export interface Touch {
+  readonly price: number;
+  readonly value: number;
+}
+
+/** The least cost at which the hull reaches `gain`, with the price there. */
+export function costAtGain(hull: readonly HullStep[], gain: number): Touch {
+  let left = gain;
+  let cost = 0;
+  for (const step of hull) {
+    if (step.gain >= left) return { price: price(step), value: cost + price(step) * left };
+    left -= step.gain;
+    cost += step.cost;
+  }
+  return { price: Number.POSITIVE_INFINITY, value: cost };
+}
+
+/** The most gain the hull reaches at `cost`, with the price there. */
+export function gainAtCost(hull: readonly HullStep[], cost: number): Touch {
+  let left = cost;
+  let gain = 0;
+  for (const step of hull) {
+    if (step.cost > left) return { price: price(step), value: gain + left / price(step) };
+    left -= step.cost;
+    gain += step.gain;
+  }
+  return { price: Number.POSITIVE_INFINITY, value: gain };
+}

@@ -13,9 +13,11 @@ export interface Program {
   readonly rows: readonly Row[];
   /** Nodes whose completion may hurt, so that it has to be enforced; whatever leads there counts too. */
   readonly burden: Float64Array;
-  /** A choice that satisfies the rows, 0 or 1 per node. */
+  /** Per item 1 or 0 where it is settled, -1 where it is open. */
+  readonly decided: Int8Array;
+  /** A choice that satisfies the rows and agrees with `decided`, 0 or 1 per node. */
   readonly start: Uint8Array;
-  /** About the size of the objective, above 0. */
+  /** Above 0 and at least the size of the best objective and of the known one. */
   readonly magnitude: number;
 }
 
@@ -28,7 +30,7 @@ export interface Row {
 export interface ProgramResult {
   /** Items of the best choice found, in rising order; HiGHS's tolerances may leave a row slightly violated. */
   readonly items: readonly number[];
-  /** No choice has a smaller objective, as far as doubles can tell. */
+  /** No choice that agrees with `decided` has a smaller objective, as far as doubles can tell. */
   readonly bound: number;
 }
 
@@ -37,6 +39,11 @@ export interface ProgramResult {
  * them 1e-12 of the whole.
  */
 const SCALE = 1e6;
+/**
+ * Scaled values are cut off here. A node of ten times the objective, or of a row's bound, can be in no choice
+ * that matters, whatever its exact size; HiGHS however takes 1e20 for infinite and loses its way before that.
+ */
+const CAP = 10 * SCALE;
 
 /**
  * Solves with HiGHS, blocking the thread for up to `timeMs`. Null when HiGHS fails, for instance because the
@@ -62,7 +69,8 @@ export async function solveProgram(
       const values = model.getSolution().colValue;
       const items: number[] = [];
       for (let item = 0; item < program.items; item++) if (values[item]! > 0.5) items.push(item);
-      return { items, bound: bound / factor };
+      // Infinite before the first relaxation is solved, or should tolerances make the model look infeasible.
+      return { items, bound: Number.isFinite(bound) ? bound / factor : Number.NEGATIVE_INFINITY };
     });
   } catch {
     return null;
@@ -81,31 +89,44 @@ function modelData(program: Program, factor: number): ModelData {
   const rows = new RowWriter();
   for (const row of program.rows) addSum(rows, row);
   const forced = leadingTo(dag, program.burden);
+  const decided = decideGroups(program);
   for (let v = items; v < dag.size; v++) {
-    const preds = Array.from(dag.preds.subarray(dag.predStart[v]!, dag.predStart[v + 1]!));
+    if (decided[v] !== -1) continue;
+    const all = Array.from(dag.preds.subarray(dag.predStart[v]!, dag.predStart[v + 1]!));
+    const preds = all.filter((p) => decided[p] === -1);
     for (const p of preds) rows.add([v, p], [1, -1], Number.NEGATIVE_INFINITY, 0);
     const ones = preds.map(() => -1);
     if (forced[v] === 1) rows.add([v, ...preds], [1, ...ones], 1 - preds.length, Number.POSITIVE_INFINITY);
   }
   return {
     numCols: dag.size,
-    colCost: program.objective.map((value) => value * factor),
-    colLower: new Float64Array(dag.size),
-    colUpper: new Float64Array(dag.size).fill(1),
+    colCost: program.objective.map((value) => Math.max(-CAP, Math.min(value * factor, CAP))),
+    colLower: Float64Array.from(decided, (one) => (one === 1 ? 1 : 0)),
+    colUpper: Float64Array.from(decided, (one) => (one === 0 ? 0 : 1)),
     integrality: Int32Array.from(program.objective, (_, v) => (v < items ? 1 : 0)),
     ...rows.data(dag.size),
   };
 }
 
-/**
- * Writes a row scaled to its bound. A value beyond the bound decides alone, so it may as well be smaller: that
- * keeps the numbers within HiGHS's range.
- */
+/** `decided` for every node: a group fails with any predecessor and is complete with all. */
+function decideGroups({ dag, items, decided }: Program): Int8Array {
+  const all = new Int8Array(dag.size).fill(1);
+  all.set(decided);
+  for (let v = items; v < dag.size; v++) {
+    for (let e = dag.predStart[v]!; e < dag.predStart[v + 1]!; e++) {
+      const pred = all[dag.preds[e]!]!;
+      if (pred === 0 || all[v] === 0) all[v] = 0;
+      else if (pred === -1) all[v] = -1;
+    }
+  }
+  return all;
+}
+
+/** Writes a row scaled to its bound. */
 function addSum(rows: RowWriter, { values, atLeast, atMost }: Row): void {
   const used = Array.from(values.keys()).filter((v) => values[v]! > 0);
-  const whole = atLeast > 0 ? atLeast : atMost || Math.max(...used.map((v) => values[v]!));
-  const cap = atLeast > 0 ? SCALE : SCALE * 1000;
-  const scaled = used.map((v) => Math.min((values[v]! / whole) * SCALE, cap));
+  const whole = atLeast > 0 ? atLeast : atMost || used.reduce((most, v) => Math.max(most, values[v]!), 1);
+  const scaled = used.map((v) => Math.min((values[v]! / whole) * SCALE, CAP));
   rows.add(used, scaled, (atLeast / whole) * SCALE, (atMost / whole) * SCALE);
 }
 

@@ -28,7 +28,7 @@ export interface Choice {
 }
 
 /** Marks, per node, what is chosen or complete once `items` are chosen. */
-export function complete(problem: ClosureProblem, items: Iterable<number>): Uint8Array {
+function complete(problem: ClosureProblem, items: Iterable<number>): Uint8Array {
   const done = new Uint8Array(problem.items + problem.groups);
   for (const item of items) done[item] = 1;
   for (let g = 0; g < problem.groups; g++) {

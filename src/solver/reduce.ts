@@ -54,7 +54,7 @@ function itemSets(problem: ClosureProblem): ItemSet[] {
   const stamp = new Int32Array(problem.items).fill(-1);
   for (let g = 0; g < problem.groups; g++) {
     const preds = problem.preds.subarray(problem.predStart[g]!, problem.predStart[g + 1]!);
-    const parts = new Set(Array.from(preds, (p) => setOf[p]!));
+    const parts = new Set(Array.from(preds, (p) => setOf[p] ?? null));
     const set = parts.has(null) ? null : intern(seen, parts as ReadonlySet<ItemSet>, stamp, g);
     set?.nodes.push(problem.items + g);
     setOf.push(set);

@@ -8,7 +8,8 @@
  */
 
 import type { Dag } from "./dag.ts";
-import { type HullStep, hullSteps, price } from "./hull.ts";
+import { decideItems } from "./fixing.ts";
+import { costAtGain, gainAtCost, type HullStep, hullSteps } from "./hull.ts";
 import { type Row, solveProgram } from "./mip.ts";
 import { type Choice, type ClosureProblem, evaluate, sumWhere } from "./problem.ts";
 import { reduce } from "./reduce.ts";
@@ -34,7 +35,7 @@ export interface Proof {
   readonly bound: number;
   /** How far choice and bound are apart, as a part of the larger; 0 when optimal. */
   readonly gap: number;
-  /** Proven best, to a relative 1e-9 where values are not integers or are above 1e9. */
+  /** Proven best: exactly for integers below 1e9, otherwise to a relative 2e-9. */
   readonly optimal: boolean;
 }
 
@@ -51,6 +52,7 @@ export async function cheapestReaching(
   targets: readonly Target[],
   limits: Limits,
 ): Promise<Proof> {
+  const deadline = performance.now() + limits.timeMs;
   const wanted = targets.filter((target) => target.atLeast > 0);
   const { items, dag, vectors } = reduce(problem, [problem.cost, ...wanted.map((target) => target.gain)]);
   const reached = (sums: readonly number[]) => wanted.every((t, k) => sums[k + 1]! >= t.atLeast);
@@ -59,20 +61,26 @@ export async function cheapestReaching(
   const goals = gains.map((gain, k) => ({ gain, atLeast: wanted[k]!.atLeast }));
   const hulls = (goals.length > 1 ? [...goals, joint(goals)] : goals).map(({ gain, atLeast }) => {
     const steps = hullSteps(dag, gain, cost);
-    return { steps, bound: costOnHull(steps, atLeast) };
+    return { steps, gain, cost, ...costAtGain(steps, atLeast) };
   });
   const order = hulls.at(-1)?.steps.flatMap((step) => itemsOf(step, items)) ?? [];
   const polish = (selection: Selection) => {
     for (let i = 0; i < order.length && !reached(selection.sums); i++) selection.add(order[i]!);
     for (const item of order.toReversed()) selection.tryRemove(item, () => reached(selection.sums));
   };
-  return search(problem, limits, {
+  const tightest = hulls.reduce<(typeof hulls)[number] | null>(
+    (best, hull) => (best !== null && best.value >= hull.value ? best : hull),
+    null,
+  );
+  return search(problem, limits.gap, {
+    deadline,
     items,
     dag,
     vectors,
     objective: cost,
     rows: goals.map(({ gain, atLeast }) => ({ values: gain, atLeast, atMost: Infinity })),
-    bound: Math.max(0, ...hulls.map((hull) => hull.bound)),
+    bound: tightest?.value ?? 0,
+    decide: (slack) => decideItems(items, dag, tightest!, tightest!.price, slack),
     polish,
   });
 }
@@ -92,9 +100,11 @@ export async function largestWithin(
   limits: Limits,
 ): Promise<Proof> {
   if (maxCost < 0) return { choice: null, bound: 0, gap: 0, optimal: true };
+  const deadline = performance.now() + limits.timeMs;
   const { items, dag, vectors } = reduce(problem, [problem.cost, problem.gain]);
   const [cost, gain] = vectors as [Float64Array, Float64Array];
   const hull = hullSteps(dag, gain, cost);
+  const touch = gainAtCost(hull, maxCost);
   const steps = hull.map((step) => itemsOf(step, items));
   const order = steps.flat().reverse();
   const fits = (selection: Selection) => selection.sums[0]! <= maxCost;
@@ -109,19 +119,23 @@ export async function largestWithin(
       selection.tryRemove(item, () => selection.sums[1]! >= before);
     }
   };
-  const proof = await search(problem, limits, {
+  const proof = await search(problem, limits.gap, {
+    deadline,
     items,
     dag,
     vectors,
     objective: gain.map((value) => -value),
     rows: [{ values: cost, atLeast: -Infinity, atMost: maxCost }],
-    bound: -gainOnHull(hull, maxCost),
+    bound: -touch.value,
+    decide: (slack) => decideItems(items, dag, { steps: hull, gain, cost }, touch.price, slack * touch.price),
     polish,
   });
   return { ...proof, bound: Math.abs(proof.bound) };
 }
 
 interface Search {
+  /** By performance.now(). */
+  readonly deadline: number;
   readonly items: number;
   readonly dag: Dag;
   /** Cost, then gains. */
@@ -131,33 +145,37 @@ interface Search {
   readonly rows: readonly Row[];
   /** A bound for the objective from below. */
   readonly bound: number;
+  /** Per item 1, 0 or -1: what all choices have in common whose objective is less than `slack` above the bound. */
+  readonly decide: (slack: number) => Int8Array;
   /** Makes any selection satisfy the rows and leaves nothing in it that could simply go. */
   readonly polish: (selection: Selection) => void;
 }
 
-async function search(problem: ClosureProblem, limits: Limits, task: Search): Promise<Proof> {
-  const deadline = performance.now() + limits.timeMs;
+async function search(problem: ClosureProblem, goodGap: number, task: Search): Promise<Proof> {
   const integral = task.objective.every(Number.isInteger);
-  let best = polished(task, new Selection(task.dag, task.vectors));
+  let best = polished(task, []);
   let value = sumDone(best, task.objective);
-  let bound = Math.min(value, cautious(task.bound, integral));
+  let bound = Math.min(value, cautious(task.bound, Math.abs(task.bound), integral));
   let rows = task.rows;
-  for (let round = 0; round < 2; round++) {
-    const timeMs = deadline - performance.now();
-    if (gapBetween(value, bound) <= Math.max(limits.gap, OPTIMAL_GAP) || timeMs <= 0) break;
+  for (let round = 0; round < 3; round++) {
+    const timeMs = task.deadline - performance.now();
+    if (gapBetween(value, bound) <= Math.max(goodGap, OPTIMAL_GAP) || timeMs <= 0) break;
     const magnitude = Math.max(Math.abs(value), Math.abs(bound));
-    const program = { ...task, rows, burden: task.vectors[0]!, start: best.done, magnitude };
-    const result = await solveProgram(program, { timeMs, gap: limits.gap });
+    const decided = task.decide(value - task.bound + TOLERANCE * magnitude);
+    const program = { ...task, rows, decided, burden: task.vectors[0]!, start: best.done, magnitude };
+    const result = await solveProgram(program, { timeMs, gap: goodGap });
     if (result === null) break;
-    const found = new Selection(task.dag, task.vectors);
-    for (const item of result.items) found.add(item);
-    const exact = task.rows.every((row) => holds(found, row));
-    if (sumDone(polished(task, found), task.objective) < value) best = found;
+    const found = polished(task, result.items);
+    if (sumDone(found, task.objective) < value) best = found;
     value = sumDone(best, task.objective);
-    // The second round's rows are not the true ones, so it proves nothing.
-    if (round === 0) bound = Math.min(value, Math.max(bound, cautious(result.bound, integral)));
-    if (exact) break;
-    rows = task.rows.map(tighter);
+    // A tightened row proves nothing about the true one.
+    const proven = rows === task.rows ? cautious(result.bound, magnitude, integral) : bound;
+    bound = Math.min(value, Math.max(bound, proven));
+    // Again if tolerances may have spoilt it: a row broken within them, or a scale that was far too large.
+    const exact = task.rows.every((row) => holds(select(task, result.items), row));
+    const shrunk = Math.max(Math.abs(value), Math.abs(bound)) < magnitude / 10;
+    if (exact && !shrunk) break;
+    if (!exact) rows = task.rows.map(tighter);
   }
   const items = best.chosen(task.items);
   const gap = gapBetween(value, bound);
@@ -165,14 +183,21 @@ async function search(problem: ClosureProblem, limits: Limits, task: Search): Pr
   return { choice: { items, ...evaluate(problem, items) }, bound, gap: optimal ? 0 : gap, optimal };
 }
 
-function polished(task: Search, selection: Selection): Selection {
+function select(task: Search, items: readonly number[]): Selection {
+  const selection = new Selection(task.dag, task.vectors);
+  for (const item of items) selection.add(item);
+  return selection;
+}
+
+function polished(task: Search, items: readonly number[]): Selection {
+  const selection = select(task, items);
   task.polish(selection);
   return selection;
 }
 
-/** A bound from below, lowered by what rounding may have added. */
-function cautious(bound: number, integral: boolean): number {
-  const safe = bound - TOLERANCE * Math.abs(bound);
+/** A bound from below, lowered by what rounding may have added where numbers are of some magnitude. */
+function cautious(bound: number, magnitude: number, integral: boolean): number {
+  const safe = bound - TOLERANCE * magnitude;
   return integral ? Math.ceil(safe) : safe;
 }
 
@@ -199,28 +224,4 @@ function total(values: Float64Array): number {
 
 function itemsOf(step: HullStep, items: number): number[] {
   return Array.from(step.nodes).filter((v) => v < items);
-}
-
-/** The least cost at which the hull reaches `gain`. */
-function costOnHull(hull: readonly HullStep[], gain: number): number {
-  let left = gain;
-  let cost = 0;
-  for (const step of hull) {
-    if (step.gain >= left) return cost + price(step) * left;
-    left -= step.gain;
-    cost += step.cost;
-  }
-  return cost;
-}
-
-/** The most gain the hull reaches at `cost`. */
-function gainOnHull(hull: readonly HullStep[], cost: number): number {
-  let left = cost;
-  let gain = 0;
-  for (const step of hull) {
-    if (step.cost > left) return gain + left / price(step);
-    left -= step.cost;
-    gain += step.gain;
-  }
-  return gain;
 }

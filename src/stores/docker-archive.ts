@@ -15,7 +15,8 @@ import {
   parseV1Layer,
   type SavedImage,
 } from "../formats/docker-archive.ts";
-import { asArray, parseJson } from "../formats/json.ts";
+import { asArray, type Json, parseJson } from "../formats/json.ts";
+import { familiarName, type Manifest, parseManifest } from "../formats/oci.ts";
 import type { ReadOnlyTree, TreeEntry } from "../trees/tree.ts";
 import {
   type BlobReference,
@@ -45,9 +46,11 @@ export const dockerArchive: StoreKind = {
   async read(tree, warn) {
     const images = new ImageGraph(tree, warn);
     const hybrid = (await tree.lstat(INDEX))?.type === "file";
-    const drafts = hybrid ? (await readIndex(images)).drafts : [];
-    if (await tree.lstat(MANIFEST)) await readManifest(images, drafts);
+    const saved = (await tree.lstat(MANIFEST)) ? await readManifest(images) : null;
+    const drafts = hybrid ? (await readIndex(images, toldLayers(saved ?? []))).drafts : [];
+    if (saved) await addSaved(images, drafts, saved);
     else await readV1(images, drafts);
+    if (hybrid) await adoptManifests(images, drafts);
     for (const draft of drafts) images.image(draft);
     const graph = await images.finish((entry) => classify(tree, entry, hybrid));
     return { graph, kind: "docker-archive", engine: null };
@@ -65,31 +68,125 @@ async function startsWith(tree: ReadOnlyTree, path: BytePath, char: string): Pro
   }
 }
 
-/** Adds the images of manifest.json to those of index.json: either may list some that the other does not. */
-async function readManifest(images: ImageGraph, drafts: ImageDraft[]): Promise<void> {
+/** The entries of manifest.json that can be read. */
+async function readManifest(images: ImageGraph): Promise<SavedImage[]> {
+  const saved: SavedImage[] = [];
   try {
     const found = await images.document(MANIFEST);
-    const entries = asArray(found?.json, "manifest.json");
-    const byConfig = new Map<BytePath | null, ImageDraft>();
-    for (const draft of drafts) {
-      for (const { configDigest } of draft.platforms)
-        if (configDigest) byConfig.set(layoutPath(configDigest), draft);
-    }
-    for (const [i, value] of entries.entries()) {
+    for (const [i, value] of asArray(found?.json, "manifest.json").entries()) {
       try {
-        const saved = parseSavedImage(value, `manifest.json[${i}]`);
-        const path = pathIn(saved.config);
-        const draft = byConfig.get(path) ?? (await draftOf(images, saved, path));
-        for (const name of saved.repoTags) draft.names.add(name);
-        if (byConfig.has(path)) continue;
-        byConfig.set(path, draft);
-        drafts.push(draft);
+        saved.push(parseSavedImage(value, `manifest.json[${i}]`));
       } catch (error) {
         images.cannotRead(MANIFEST, error);
       }
     }
   } catch (error) {
     images.cannotRead(MANIFEST, error);
+  }
+  return saved;
+}
+
+/**
+ * Layers by config where manifest.json knows better than the OCI manifest beside it. Docker 25.0.0 lists layers there
+ * in any order (moby issue 47150), and for Windows it names the registry's blob instead of the file that is there.
+ */
+function toldLayers(saved: readonly SavedImage[]): ReadonlyMap<Digest, readonly BlobReference[]> {
+  const told = new Map<Digest, readonly BlobReference[]>();
+  for (const { config, layers, hasSources } of saved) {
+    const configPath = hasSources ? bytePathFromText(config) : null;
+    const digest = configPath && layoutDigest(configPath);
+    const paths = layers.map(bytePathFromText);
+    if (digest && paths.every((path) => path !== null)) told.set(digest, paths.map(layerReference));
+  }
+  return told;
+}
+
+/** Adds the images of manifest.json to those of index.json: either may list some that the other does not. */
+async function addSaved(
+  images: ImageGraph,
+  drafts: ImageDraft[],
+  saved: readonly SavedImage[],
+): Promise<void> {
+  const byConfig = new Map<BytePath | null, ImageDraft>();
+  const references = new Map<string, LayerReference>();
+  const named = new Map<string, ImageDraft>();
+  for (const draft of drafts) {
+    for (const { configDigest } of draft.platforms)
+      if (configDigest) byConfig.set(layoutPath(configDigest), draft);
+    for (const name of draft.names) named.set(name, draft);
+  }
+  for (const one of saved) {
+    try {
+      const path = pathIn(one.config);
+      const names = one.repoTags.map(familiarName);
+      let draft = byConfig.get(path);
+      if (!draft) {
+        const made = await draftOf(images, one, path, references);
+        draft = completed(names, named, made) ?? made;
+        if (draft === made) drafts.push(draft);
+        byConfig.set(path, draft);
+      }
+      // One config may be that of several manifests, and index.json says which of them a name means.
+      for (const name of names) if (!named.has(name)) draft.names.add(name);
+    } catch (error) {
+      images.cannotRead(MANIFEST, error);
+    }
+  }
+}
+
+/** The image of index.json of which nothing but a name is known, because its manifest is not there. */
+function completed(
+  names: readonly string[],
+  named: ReadonlyMap<string, ImageDraft>,
+  made: ImageDraft,
+): ImageDraft | null {
+  const known = names.map((name) => named.get(name)).find((draft) => draft?.platforms.length === 0);
+  if (!known || known.needs.size > 0) return null;
+  known.platforms.push(...made.platforms);
+  for (const node of made.needs) known.needs.add(node);
+  return known;
+}
+
+/**
+ * An image without a name that Docker saves along with named ones has its OCI manifest among the blobs, but not in
+ * index.json (save.go lists it only while the list is empty): found by its config.
+ */
+async function adoptManifests(images: ImageGraph, drafts: readonly ImageDraft[]): Promise<void> {
+  const byConfig = new Map<string, ImageDraft>();
+  for (const draft of drafts) {
+    const [only] = draft.platforms;
+    if (only?.configDigest && only.manifest === null) byConfig.set(only.configDigest, draft);
+  }
+  if (byConfig.size === 0) return;
+  for await (const entry of images.tree.walk()) {
+    const digest = layoutDigest(entry.path);
+    if (!digest || entry.type !== "file" || entry.size > RECORD_LIMIT || images.holds(entry.path)) continue;
+    const manifest = await manifestAt(images.tree, entry.path);
+    const draft = manifest && byConfig.get(manifest.config.digest);
+    if (!draft) continue;
+    const node = await images.blob({ path: entry.path, role: "manifest", digest, expectedLength: null });
+    if (typeof node !== "number") continue;
+    draft.needs.add(node);
+    draft.digests.add(digest);
+  }
+}
+
+/** Null where the file is no image manifest. */
+async function manifestAt(tree: ReadOnlyTree, path: BytePath): Promise<Manifest | null> {
+  try {
+    const parsed = parseManifest(await jsonAt(tree, path), displayPath(path));
+    return parsed.kind === "manifest" ? parsed : null;
+  } catch {
+    return null;
+  }
+}
+
+async function jsonAt(tree: ReadOnlyTree, path: BytePath): Promise<Json> {
+  const source = await tree.open(path);
+  try {
+    return parseJson(await readAll(source, RECORD_LIMIT), source.label);
+  } finally {
+    await source.close();
   }
 }
 
@@ -100,13 +197,22 @@ function pathIn(text: string): BytePath {
   return path;
 }
 
-async function draftOf(images: ImageGraph, saved: SavedImage, configPath: BytePath): Promise<ImageDraft> {
+type LayerReference = BlobReference & { readonly foreign: boolean };
+
+/** `references`: of layers met before, by their path as written. */
+async function draftOf(
+  images: ImageGraph,
+  saved: SavedImage,
+  configPath: BytePath,
+  references: Map<string, LayerReference>,
+): Promise<ImageDraft> {
   const platform = await images.platform({
     manifest: null,
     config: { path: configPath, role: "config", digest: digestInName(configPath), expectedLength: null },
     layers: saved.layers.map((text) => {
-      const path = pathIn(text);
-      return { ...layerReference(path), foreign: false };
+      const reference = references.get(text) ?? layerReference(pathIn(text));
+      references.set(text, reference);
+      return reference;
     }),
     platform: null,
   });
@@ -130,8 +236,8 @@ function digestInName(path: BytePath): Digest | null {
   return layoutDigest(path) ?? (hex ? digestOf("sha256", hex) : null);
 }
 
-function layerReference(path: BytePath): BlobReference {
-  return { path, role: "layer", digest: digestInName(path), expectedLength: null };
+function layerReference(path: BytePath): LayerReference {
+  return { path, role: "layer", digest: digestInName(path), expectedLength: null, foreign: false };
 }
 
 /** Archives without manifest.json: layer folders whose `json` names the parent, tagged by `repositories`. */
@@ -194,7 +300,7 @@ async function v1Draft(
   const platform = await images.platform({
     manifest: null,
     config: null,
-    layers: chain.map((layer) => ({ ...layerReference(joinPath(layer, "layer.tar")), foreign: false })),
+    layers: chain.map((layer) => layerReference(joinPath(layer, "layer.tar"))),
     platform: null,
   });
   return {
@@ -221,16 +327,16 @@ async function classify(tree: ReadOnlyTree, entry: TreeEntry, hybrid: boolean): 
   return classifyLayoutFile(entry);
 }
 
+/** A document among the blobs is looked for in files no larger than this. */
+const RECORD_LIMIT = 1 << 20;
+
 const V1_RECORDS: FileClass = { heading: "metadata", what: "v1 records of layers, written by design" };
 
 /** Docker 25 and later writes a v1 record of each layer among the blobs, and no manifest points at it (saveConfig). */
 async function isV1Record(tree: ReadOnlyTree, entry: TreeEntry): Promise<boolean> {
-  if (entry.type !== "file" || entry.size > 1 << 20) return false;
+  if (entry.type !== "file" || entry.size > RECORD_LIMIT) return false;
   try {
-    const source = await tree.open(entry.path);
-    const json = parseJson(await readAll(source, 1 << 20), source.label);
-    await source.close();
-    const { object } = parseV1Layer(json, source.label);
+    const { object } = parseV1Layer(await jsonAt(tree, entry.path), displayPath(entry.path));
     return (
       typeof object === "object" &&
       object !== null &&

@@ -73,6 +73,7 @@ export class ImageGraph {
   private readonly blobs = new Map<BytePath, NodeId>();
   private readonly claimed = new Set<BytePath>();
   private readonly layers = new Map<string, NodeId>();
+  private readonly numbers = new Map<Digest, number>();
   private readonly chains = new Map<string, Digest>();
   /** Why files that nothing refers to may be needed after all; null: everything could be read. */
   private unsure: string | null;
@@ -106,6 +107,11 @@ export class ImageGraph {
     } finally {
       await source.close();
     }
+  }
+
+  /** Whether the file at `path` is a blob already. */
+  holds(path: BytePath): boolean {
+    return this.claimed.has(path);
   }
 
   /** The node of a blob, made when first asked for; an absence where the file is not there. */
@@ -173,7 +179,9 @@ export class ImageGraph {
     const name = digest ?? displayPath(path);
     if (!this.tree.incomplete)
       return { what, digest, name, verdict: "missing", because: "no such file in the source" };
-    return { what, digest, name, verdict: "truncated", because: this.tree.incomplete };
+    // An archive that breaks off may have had it; in a folder it may be where reading is not allowed.
+    const verdict = this.tree.holder === "archive" ? "truncated" : "unreadable";
+    return { what, digest, name, verdict, because: this.tree.incomplete };
   }
 
   /** Layers, config and what is missing of one platform. */
@@ -201,16 +209,19 @@ export class ImageGraph {
       config: configNode,
       configDigest: parts.config?.digest ?? digest,
       layers,
-      present: configNode !== null || layers.some((layer) => this.hasBytes(layer)),
+      present: configNode !== null || this.blobsOf(layers).length > 0,
       top,
       parsed,
       absent,
     };
   }
 
-  private hasBytes(layer: NodeId): boolean {
-    const node = this.builder.nodes[layer]!;
-    return node.kind === "layer" && node.blob !== null;
+  /** The blobs of the layers that are there. */
+  blobsOf(layers: readonly NodeId[]): NodeId[] {
+    return layers.flatMap((id) => {
+      const node = this.builder.nodes[id]!;
+      return node.kind === "layer" && node.blob !== null ? [node.blob] : [];
+    });
   }
 
   private async config(
@@ -242,7 +253,7 @@ export class ImageGraph {
     blob: NodeId | null,
     reference: BlobReference,
   ): NodeId {
-    const key = `${parent ?? ""}|${diffId ?? ""}|${blob ?? reference.path}`;
+    const key = `${parent ?? ""} ${diffId ? this.numberOf(diffId) : ""} ${blob ?? reference.path}`;
     const known = this.layers.get(key);
     if (known !== undefined) return known;
     const node = this.builder.add({
@@ -260,6 +271,14 @@ export class ImageGraph {
     if (parent !== null) this.builder.edge(node, parent);
     if (blob !== null) this.builder.edge(node, blob);
     return node;
+  }
+
+  /** A short stand-in for a diffID in keys: 200,000 references hash faster so. */
+  private numberOf(diffId: Digest): number {
+    const known = this.numbers.get(diffId);
+    if (known !== undefined) return known;
+    this.numbers.set(diffId, this.numbers.size);
+    return this.numbers.size - 1;
   }
 
   private chain(parent: NodeId | null, diffId: Digest | null): Digest | null {
@@ -292,7 +311,14 @@ export class ImageGraph {
     const cut =
       layers.some((layer) => this.isCut(layer)) ||
       shown.some((one) => one.config !== null && this.isCut(one.config));
-    const damaged = cut || absent.some((one) => one.verdict !== "discarded");
+    // What is unreadable in a source read as a whole was there and made no sense.
+    const isDamage = ({ verdict }: Absence): boolean =>
+      verdict === "missing" ||
+      verdict === "truncated" ||
+      (verdict === "unreadable" && this.tree.incomplete === null);
+    const damaged = cut || absent.some(isDamage);
+    const lost = absent.find((one) => one.what === "manifest" && one.verdict === "missing");
+    if (lost) this.unsure ??= `the manifest ${lost.name}, which may need it, is missing`;
     const image: ImageNode = {
       kind: "image",
       imageId: (only ?? (draft.platforms.length === 1 ? lead : null))?.configDigest ?? draft.targetId,
@@ -341,16 +367,20 @@ export class ImageGraph {
       const before = files.get(key) ?? { heading, what, size: NOTHING, count: 0 };
       files.set(key, { ...before, size: addSizes(before.size, size), count: before.count + 1 });
     };
+    const unreferenced: { entry: TreeEntry; digest: Digest | null }[] = [];
     for await (const entry of this.tree.walk()) {
       if (this.claimed.has(entry.path)) continue;
       const found =
         entry.type === "directory"
           ? ({ heading: "metadata", what: "folders" } as const)
           : await classify(entry);
-      if (found.heading === "orphans" && this.unsure === null)
-        await this.addBlob(entry, "unreferenced", found.digest ?? null, null);
-      else if (found.heading === "orphans") await this.addUnsure(entry, found.digest ?? null);
+      if (found.heading === "orphans") unreferenced.push({ entry, digest: found.digest ?? null });
       else count(found.heading, found.what, sizeOf(entry));
+    }
+    this.unsure ??= this.tree.incomplete; // of a folder, known only after the walk
+    for (const { entry, digest } of unreferenced) {
+      if (this.unsure === null) await this.addBlob(entry, "unreferenced", digest, null);
+      else await this.addUnsure(entry, digest);
     }
     for (const { what, bytes } of this.tree.overhead) {
       count("metadata", what, {

@@ -8,6 +8,7 @@ import { FormatError, messageOf } from "../errors.ts";
 import { asArray, asObject } from "../formats/json.ts";
 import {
   type Descriptor,
+  familiarName,
   isAttestation,
   isForeign,
   type Manifest,
@@ -47,9 +48,15 @@ export const ociLayout: StoreKind = {
   },
 };
 
-/** The images of `index.json`; one a target, with all names that lead to it. */
-export async function readIndex(images: ImageGraph): Promise<{ drafts: ImageDraft[] }> {
-  const walker = new ManifestWalker(images, layoutPath);
+/**
+ * The images of `index.json`; one a target, with all names that lead to it. `told`: layers by the digest of the
+ * config, where something knows better than the manifest.
+ */
+export async function readIndex(
+  images: ImageGraph,
+  told: ReadonlyMap<Digest, readonly BlobReference[]> = new Map(),
+): Promise<{ drafts: ImageDraft[] }> {
+  const walker = new ManifestWalker(images, layoutPath, told);
   const drafts = new Map<Digest, ImageDraft>();
   const referrers: { draft: ImageDraft; subject: Digest }[] = [];
   try {
@@ -73,14 +80,36 @@ export async function readIndex(images: ImageGraph): Promise<{ drafts: ImageDraf
   } catch (error) {
     images.cannotRead(INDEX, error);
   }
-  // A referrer (signature, SBOM) belongs to the image that it speaks of, when that is here too.
-  for (const { draft, subject } of referrers) {
-    const owner = [...drafts.values()].find((one) => one !== draft && one.digests.has(subject));
-    if (!owner || draft.names.size > 0) continue;
-    for (const node of draft.needs) owner.needs.add(node);
-    drafts.delete([...draft.digests][0]!);
-  }
+  joinReferrers(drafts, referrers, walker);
   return { drafts: [...drafts.values()] };
+}
+
+/**
+ * A referrer (signature, SBOM) without a name belongs to the image that it speaks of, or of which it speaks through
+ * another referrer, when that is here too; the subject may be one platform of an index.
+ */
+function joinReferrers(
+  drafts: Map<Digest, ImageDraft>,
+  referrers: readonly { draft: ImageDraft; subject: Digest }[],
+  walker: ManifestWalker,
+): void {
+  if (referrers.length === 0) return;
+  const owners = new Map<Digest, ImageDraft>();
+  for (const [digest, draft] of drafts) {
+    for (const manifest of walker.manifestsBelow(digest))
+      if (!owners.has(manifest)) owners.set(manifest, draft);
+  }
+  for (const [digest, draft] of drafts) owners.set(digest, draft);
+  const merged = new Map<ImageDraft, ImageDraft>();
+  for (const { draft, subject } of referrers) {
+    let owner = owners.get(subject);
+    for (let next = owner; next !== undefined; next = merged.get(next)) owner = next;
+    if (!owner || owner === draft || draft.names.size > 0) continue;
+    for (const node of draft.needs) owner.needs.add(node);
+    owner.absent.push(...draft.absent, ...draft.platforms.flatMap((one) => one.absent));
+    merged.set(draft, owner);
+    for (const digest of draft.digests) drafts.delete(digest);
+  }
 }
 
 /**
@@ -90,11 +119,6 @@ export async function readIndex(images: ImageGraph): Promise<{ drafts: ImageDraf
 function nameOf(descriptor: Descriptor): string | null {
   const full = descriptor.annotations["io.containerd.image.name"];
   return full ? familiarName(full) : (descriptor.annotations["org.opencontainers.image.ref.name"] ?? null);
-}
-
-/** `docker.io/library/busybox:1` as `busybox:1` (distribution/reference: FamiliarString). */
-export function familiarName(name: string): string {
-  return name.replace(/^(?:index\.)?docker\.io\/(?:library\/(?=[^/]+$))?/, "");
 }
 
 interface Walked {
@@ -113,16 +137,27 @@ const DEPTH_LIMIT = 8; // image indexes nest once or twice in practice
 export class ManifestWalker {
   private readonly images: ImageGraph;
   private readonly locate: (digest: Digest) => BytePath | null;
+  private readonly told: ReadonlyMap<Digest, readonly BlobReference[]>;
   private readonly walked = new Map<Digest, Walked>();
   private readonly open = new Set<Digest>();
 
-  constructor(images: ImageGraph, locate: (digest: Digest) => BytePath | null) {
+  constructor(
+    images: ImageGraph,
+    locate: (digest: Digest) => BytePath | null,
+    told: ReadonlyMap<Digest, readonly BlobReference[]> = new Map(),
+  ) {
     this.images = images;
     this.locate = locate;
+    this.told = told;
   }
 
   subjectOf(digest: Digest): Digest | null {
     return this.walked.get(digest)?.subject ?? null;
+  }
+
+  /** Manifests and indexes at or below one that was walked. */
+  manifestsBelow(digest: Digest): readonly Digest[] {
+    return this.walked.get(digest)?.manifests ?? [];
   }
 
   /** What a root descriptor leads to. */
@@ -197,7 +232,8 @@ export class ManifestWalker {
       if (walked.node !== null) this.images.builder.edge(node, walked.node);
       results.push({ child, walked });
     }
-    const anyPresent = results.some(({ walked }) => walked.platforms.some((one) => one.present));
+    const here = new Set(this.present(results.flatMap(({ walked }) => walked.platforms)));
+    const anyPresent = here.size > 0;
     const platforms: BuiltPlatform[] = [];
     const absent: Absence[] = [];
     for (const { child, walked } of results) {
@@ -205,10 +241,9 @@ export class ManifestWalker {
         absent.push(...(anyPresent ? walked.absent.map((one) => skipped(one, child)) : walked.absent));
       else absent.push(...walked.absent);
       for (const platform of walked.platforms) {
-        const left = anyPresent && !platform.present;
-        platforms.push(
-          left ? { ...platform, absent: platform.absent.map((one) => skipped(one, child)) } : platform,
-        );
+        const left = anyPresent && !here.has(platform);
+        const why = (one: Absence): Absence => skipped(one, child);
+        platforms.push(left ? { ...platform, present: false, absent: platform.absent.map(why) } : platform);
       }
     }
     return {
@@ -217,6 +252,15 @@ export class ManifestWalker {
       absent,
       manifests: [...empty.manifests, ...results.flatMap((one) => one.walked.manifests)],
     };
+  }
+
+  /** Without those of which nothing is there but layers that another platform has too. */
+  private present(platforms: readonly BuiltPlatform[]): BuiltPlatform[] {
+    const whole = platforms.filter((one) => one.config !== null);
+    const shared = new Set(whole.flatMap((one) => this.images.blobsOf(one.layers)));
+    return platforms.filter(
+      (one) => one.config !== null || this.images.blobsOf(one.layers).some((blob) => !shared.has(blob)),
+    );
   }
 
   private async manifest(
@@ -239,15 +283,23 @@ export class ManifestWalker {
     const platform = await this.images.platform({
       manifest: descriptor.digest,
       config: this.reference(manifest.config, "config"),
-      layers: manifest.layers.map((one) => ({
-        ...this.reference(one, "layer"),
-        foreign: isForeign(one.mediaType),
-      })),
+      layers: this.layers(manifest),
       platform: descriptor.platform,
     });
     if (platform.config !== null) this.images.builder.edge(node, platform.config);
     if (platform.top !== null) this.images.builder.edge(node, platform.top);
     return { ...empty, subject, platforms: [platform] };
+  }
+
+  private layers(manifest: Manifest): (BlobReference & { readonly foreign: boolean })[] {
+    const told = this.told.get(manifest.config.digest);
+    const agrees = told?.every(({ digest }, i) => digest === manifest.layers[i]?.digest);
+    if (told && !(agrees && told.length === manifest.layers.length))
+      return told.map((one) => ({ ...one, foreign: false }));
+    return manifest.layers.map((one) => ({
+      ...this.reference(one, "layer"),
+      foreign: isForeign(one.mediaType),
+    }));
   }
 
   /** Edges to blobs that are no layers of a root file system. */

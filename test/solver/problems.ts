@@ -31,7 +31,7 @@ export function anyProblem(items: number, large: number, groupCosts = true): fc.
   const value = fc.oneof(
     fc.constant(0),
     fc.integer({ min: 0, max: 20 }),
-    fc.integer({ min: large - 1000, max: large }),
+    fc.integer({ min: Math.max(0, large - 1000), max: large }),
   );
   const node = fc.record({ gain: value, cost: value });
   const group = fc.record({

@@ -1,0 +1,16 @@
+// `npm start -- [SOURCE...]`: sets up, then runs the main job (the overview, with all digests checked); with no
+// SOURCE, on a real archive that ships with the project. A command's name in front runs that command instead.
+import { spawnSync } from "node:child_process";
+import { dirname, join, relative } from "node:path";
+import { fileURLToPath } from "node:url";
+import "./setup.mjs";
+
+const root = dirname(dirname(fileURLToPath(import.meta.url)));
+const given = process.argv.slice(2);
+const demo = relative(process.cwd(), join(root, "fixtures/docker-archive/docker-legacy-multi/input.tar"));
+const { COMMANDS } = await import("../dist/src/commands/index.js");
+const named = COMMANDS.some(({ name }) => name === given[0]);
+const hasSource = given.some((word) => !word.startsWith("-") || word === "-");
+const args = [...(named ? [] : ["--verify"]), ...given, ...(hasSource ? [] : [demo])];
+const done = spawnSync(process.execPath, [join(root, "dist/src/cli.js"), ...args], { stdio: "inherit" });
+process.exitCode = done.status ?? 130;

@@ -1,0 +1,34 @@
+/** Runs a command line in this process, as the program would. */
+import { Readable } from "node:stream";
+import { main } from "../../src/cli.ts";
+
+export interface CliResult {
+  readonly code: number;
+  readonly out: string;
+  readonly err: string;
+}
+
+/** The clock of golden outputs. */
+export const NOW = "2026-11-24T12:00:00Z";
+
+export async function runCli(
+  args: readonly string[],
+  options: { stdin?: Uint8Array; env?: Record<string, string>; isTTY?: boolean; signal?: AbortSignal } = {},
+): Promise<CliResult> {
+  let out = "";
+  let err = "";
+  const code = await main(args, {
+    stdin: Readable.from(options.stdin ? [options.stdin] : []),
+    stdout: { write: (text) => void (out += text), isTTY: options.isTTY === true },
+    stderr: { write: (text) => void (err += text) },
+    env: options.env ?? {},
+    signal: options.signal ?? new AbortController().signal,
+  });
+  return { code, out, err };
+}
+
+// biome-ignore lint/suspicious/noExplicitAny: a test looks at whatever the JSON holds
+export async function runJson(args: readonly string[]): Promise<{ code: number; json: any; err: string }> {
+  const { code, out, err } = await runCli([...args, "--json", "--now", NOW]);
+  return { code, json: out === "" ? null : JSON.parse(out), err };
+}
