@@ -30,7 +30,7 @@ export function keptImages(holdings: Holdings, rules: KeepRules, now: Date): Map
       matchedBy(image, globs) ??
       excludedBy(image, excludes) ??
       (newest.has(id)
-        ? `among the ${rules.lastOfRepository} newest of its repository (--keep-last)`
+        ? `among the newest of its repository (--keep-last ${rules.lastOfRepository})`
         : null) ??
       tooYoung(image, rules.minAgeMs, now, "--min-age") ??
       usedSince(image, rules.unusedForMs, now);

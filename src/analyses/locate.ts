@@ -161,7 +161,7 @@ class Walk {
   private cutOff(got: number): string | null {
     const { offset } = this.tar;
     if (offset === 0) return "there are no bytes at all";
-    if (got === 0 && this.headers.endAt(offset).marked) return null;
+    if (got === 0 && this.headers.zeroAt !== null) return null;
     return `the tar ends at byte ${offset}, ${this.position()}, without an end marker`;
   }
 
@@ -175,7 +175,9 @@ class Walk {
   private async member(entry: TarEntry): Promise<string | null> {
     this.entry = entry;
     const path = parseBytePath(entry.rawName);
-    const expected = entry.type === "file" && path !== null ? this.toc?.get(path) : null;
+    // Sparse files are told of in the table as they are once expanded.
+    const isChecked = entry.type === "file" && !entry.sparse && path !== null;
+    const expected = isChecked ? this.toc?.get(path) : null;
     const content = expected ? new Content(expected, entry.size) : null;
     for (let left = entry.size; left > 0; ) {
       const piece = await this.tar.some(left);

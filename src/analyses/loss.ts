@@ -51,7 +51,7 @@ export function evidenceOf(image: ImageNode): { at: Date; from: string } | null 
   const { lastUsed, created } = image;
   const at = lastUsed ? new Date(lastUsed.at) : created ? new Date(created) : null;
   if (!at || !(at.getTime() >= FIRST_IMAGE)) return null;
-  return { at, from: lastUsed?.from ?? "creation" };
+  return { at, from: lastUsed?.from ?? "created" };
 }
 
 export function lossTerms(
@@ -78,7 +78,7 @@ export function lossTerms(
   const decayed = age === null ? constants.unknownLikelihood : 0.5 ** (age / constants.halfLifeDays);
   return {
     hardness: superseded ? base * constants.supersededFactor : base,
-    hardnessFrom: superseded ? `${from}; ${superseded}` : from,
+    hardnessFrom: superseded ? `${base}: ${from}; x ${constants.supersededFactor}: ${superseded}` : from,
     likelihood: Math.max(constants.leastLikelihood, decayed),
     likelihoodFrom: evidence ? `${evidence.from} ${Math.floor(age!)} days ago` : "no date to go by",
   };

@@ -2,6 +2,7 @@ import { type DfResult, df } from "../analyses/df.ts";
 import { type Holdings, shortId } from "../analyses/holdings.ts";
 import { DEFAULT_LOSS, type LossConstants } from "../analyses/loss.ts";
 import { type PlanOptions, type PlanResult, type PlanStep, plan } from "../analyses/plan.ts";
+import { escapeControls } from "../byte-path.ts";
 import { readHostText, writeHostFile } from "../bytes/host-file.ts";
 import { FormatError, messageOf, UsageError } from "../errors.ts";
 import { asObject, parseJson } from "../formats/json.ts";
@@ -20,6 +21,7 @@ import {
   sizeJson,
   texts,
 } from "./command.ts";
+import { shortList } from "./verify.ts";
 
 interface Options {
   readonly plan: Omit<PlanOptions, "free" | "maxLoss">;
@@ -83,7 +85,7 @@ export const command: Command<Options, Result> = {
         },
         loss: await lossConstants(optionalText(raw.loss)),
         include: parseIncluded(String(raw.include)),
-        explain: raw.explain === true || raw.json === true,
+        explain: raw.explain === true,
         timeMs: PROOF_MS,
       },
       free: optionalText(raw.free),
@@ -184,7 +186,7 @@ export function planText(found: PlanResult, usage: DfResult, style: TextStyle, e
   const proof = proofLine(found, style);
   if (proof) lines.push(proof);
   if (found.steps.length > 0) lines.push("", stepTable(found.steps, usage, style, new Set(found.knees)));
-  if (explain) lines.push("", ...explanation(found));
+  if (explain) lines.push("", ...explanation(found, style));
   else if (found.kept.length > 0)
     lines.push("", `${plural(found.kept.length, "image")} kept by rules; --explain names each`);
   if (found.target === null && found.knees.length > 0) {
@@ -251,14 +253,26 @@ export function stepName(step: PlanStep): string {
   return step.names.length > 0 ? step.names.join(", ") : shortId(step.id);
 }
 
-function explanation(found: PlanResult): string[] {
+function explanation(found: PlanResult, style: TextStyle): string[] {
   const lines: string[] = [];
   for (const step of found.steps) {
-    if (step.explain.length === 0) continue;
-    lines.push(`${stepName(step)}:`, ...step.explain.map((line) => `  ${line}`));
+    if (!step.explain) continue;
+    const { bytes, perImage, hardness, hardnessFrom, likelihood, likelihoodFrom, keptBy } = step.explain;
+    const size = (count: number): string => formatBytes(count, style.units);
+    const chance = `${Number((likelihood * 100).toPrecision(2))}%`;
+    lines.push(
+      `${stepName(step)}: loss ${size(step.loss)}`,
+      `  to bring back: ${size(bytes)}, and ${size(perImage)} for the image as such`,
+      `  times ${hardness}, how hard that is (${hardnessFrom})`,
+      `  times ${chance}, how likely it is wanted again (${likelihoodFrom})`,
+      ...keptBy.map(
+        (kept) => `  ${size(kept.bytes)} of its layers: also needed by ${shortList(kept.titles)}`,
+      ),
+    );
   }
-  for (const { node: _node, id, because } of found.kept) lines.push(`kept: ${shortId(id)}: ${because}`);
-  return lines;
+  if (found.kept.length > 0) lines.push("kept:");
+  for (const { title, because } of found.kept) lines.push(`  ${title}: ${because}`);
+  return lines.map(escapeControls);
 }
 
 function curve(found: PlanResult, style: TextStyle): string {
@@ -337,7 +351,8 @@ export function planJson(found: PlanResult, holdings: Holdings): JsonObject {
       frees: sizeJson(step.frees),
       cumulative: sizeJson(step.cumulative),
       loss: step.loss,
-      why: [...step.why, ...step.explain],
+      why: step.why,
+      explain: step.explain && { ...step.explain, keptBy: step.explain.keptBy.map((kept) => ({ ...kept })) },
       command: commandOf(step, holdings),
     })),
     kept: found.kept.map(({ id, because }) => ({ id, because })),

@@ -3,7 +3,8 @@
  * daemon/internal/image/tarexport/save.go, Docker 1.10 and later) and `repositories` (all versions).
  */
 import { type Digest, parseDigest } from "../digest.ts";
-import { asObject, asString, type Json, stringsOrEmpty } from "./json.ts";
+import { asObject, asString, type Json, stringOrNull, stringsOrEmpty } from "./json.ts";
+import { platformOf, timeOrNull } from "./oci.ts";
 
 export interface SavedImage {
   /** Path of the config inside the archive. */
@@ -38,15 +39,21 @@ export function parseRepositories(json: Json): { name: string; id: string }[] {
   );
 }
 
-/** The `json` of a v1 layer folder: only what ties layers together. */
-export function parseV1Layer(
-  json: Json,
-  what: string,
-): { parent: string | null; created: Json | undefined; object: Json } {
+/** The `json` of a v1 layer folder, and of the records that Docker 25 and later writes among the blobs. */
+export interface V1Layer {
+  readonly id: string | null;
+  readonly parent: string | null;
+  /** Of the image that has it as its top. */
+  readonly created: string | null;
+  readonly platform: string | null;
+}
+
+export function parseV1Layer(json: Json, what: string): V1Layer {
   const object = asObject(json, what);
   return {
-    parent: typeof object.parent === "string" ? object.parent : null,
-    created: object.created,
-    object,
+    id: stringOrNull(object.id),
+    parent: stringOrNull(object.parent),
+    created: timeOrNull(object.created),
+    platform: platformOf(object),
   };
 }

@@ -24,6 +24,8 @@ export interface Descriptor {
   /** `os/arch[/variant]`; null where it is not given. */
   readonly platform: string | null;
   readonly artifactType: string | null;
+  /** The bytes themselves stand in it (`data`), as those of the empty config mostly do. */
+  readonly embedded: boolean;
 }
 
 export function parseDescriptor(value: Json | undefined, what: string): Descriptor {
@@ -39,6 +41,7 @@ export function parseDescriptor(value: Json | undefined, what: string): Descript
     annotations: stringMap(object.annotations),
     platform: object.platform ? platformOf(asObject(object.platform, `${what}.platform`)) : null,
     artifactType: stringOrNull(object.artifactType),
+    embedded: typeof object.data === "string",
   };
 }
 

@@ -69,7 +69,8 @@ export class TarHeaders {
   private pax: Map<string, string> | null = null;
   /** An old GNU sparse header whose map goes on in the blocks after it. */
   private sparse: { header: Uint8Array; size: number } | null = null;
-  private zeroAt: number | null = null;
+  /** Where the end marker begins; null: not met yet. */
+  zeroAt: number | null = null;
 
   /** `block` is the 512 bytes at `offset`. */
   header(block: Uint8Array, offset: number): TarStep {

@@ -14,6 +14,7 @@ import {
   parseSavedImage,
   parseV1Layer,
   type SavedImage,
+  type V1Layer,
 } from "../formats/docker-archive.ts";
 import { asArray, type Json, parseJson } from "../formats/json.ts";
 import { familiarName, type Manifest, parseManifest } from "../formats/oci.ts";
@@ -255,20 +256,24 @@ async function readV1(images: ImageGraph, drafts: ImageDraft[]): Promise<void> {
   const parents = new Set([...layers.values()].map((layer) => layer.parent));
   const heads = [...layers.keys()].filter((id) => names.has(id) || !parents.has(id));
   for (const id of new Set([...names.keys(), ...heads])) {
-    drafts.push(await v1Draft(images, id, chainOf(images, layers, id), names.get(id) ?? new Set()));
+    const draft = await v1Draft(images, id, chainOf(images, layers, id), names.get(id) ?? new Set());
+    const { created = null, platform = null } = layers.get(id) ?? {};
+    const parsed = { diffIds: [], created, platform, labels: {}, config: {} };
+    const shown = draft.platforms.map((one) => ({ ...one, parsed, platform: platform ?? one.platform }));
+    drafts.push({ ...draft, platforms: shown });
   }
 }
 
-type V1Layers = ReadonlyMap<string, { readonly parent: string | null }>;
+type V1Layers = ReadonlyMap<string, V1Layer>;
 
 async function readV1Layers(images: ImageGraph): Promise<V1Layers> {
-  const layers = new Map<string, { parent: string | null }>();
+  const layers = new Map<string, V1Layer>();
   for await (const entry of images.tree.walk()) {
     const id = /^([0-9a-f]{64})\/json$/.exec(entry.path)?.[1];
     if (id === undefined) continue;
     try {
       const found = await images.document(entry.path);
-      layers.set(id, { parent: parseV1Layer(found?.json ?? null, displayPath(entry.path)).parent });
+      layers.set(id, parseV1Layer(found?.json ?? null, displayPath(entry.path)));
     } catch (error) {
       images.cannotRead(entry.path, error);
     }
@@ -336,12 +341,8 @@ const V1_RECORDS: FileClass = { heading: "metadata", what: "v1 records of layers
 async function isV1Record(tree: ReadOnlyTree, entry: TreeEntry): Promise<boolean> {
   if (entry.type !== "file" || entry.size > RECORD_LIMIT) return false;
   try {
-    const { object } = parseV1Layer(await jsonAt(tree, entry.path), displayPath(entry.path));
-    return (
-      typeof object === "object" &&
-      object !== null &&
-      /^[0-9a-f]{64}$/.test(String((object as { id?: unknown }).id))
-    );
+    const { id } = parseV1Layer(await jsonAt(tree, entry.path), displayPath(entry.path));
+    return id !== null && /^[0-9a-f]{64}$/.test(id);
   } catch {
     return false;
   }

@@ -33,6 +33,8 @@ export interface BlobReference {
   readonly role: BlobRole;
   readonly digest: Digest | null;
   readonly expectedLength: number | null;
+  /** The bytes stand in the descriptor as well: no loss where the file is not there. */
+  readonly embedded?: boolean;
 }
 
 /** Layers and config of one platform, as a manifest or an entry of manifest.json lists them. */

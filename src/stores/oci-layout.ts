@@ -177,9 +177,7 @@ export class ManifestWalker {
   private async walk(descriptor: Descriptor, depth: number): Promise<Walked> {
     const known = this.walked.get(descriptor.digest);
     if (known) return known;
-    if (depth > DEPTH_LIMIT || this.open.has(descriptor.digest)) {
-      throw new FormatError("oci", `${descriptor.digest}: indexes nested in a circle or too deep`);
-    }
+    if (depth > DEPTH_LIMIT || this.open.has(descriptor.digest)) return this.tooDeep(descriptor);
     this.open.add(descriptor.digest);
     try {
       const result = await this.follow(descriptor, depth);
@@ -188,6 +186,16 @@ export class ManifestWalker {
     } finally {
       this.open.delete(descriptor.digest);
     }
+  }
+
+  private tooDeep({ digest }: Descriptor): Walked {
+    const error = new FormatError("oci", `${digest}: indexes nested in a circle or too deep`);
+    this.images.cannotRead(digest, error);
+    const verdict = "unreadable";
+    return {
+      ...EMPTY,
+      absent: [{ what: "manifest", digest, name: digest, verdict, because: error.message }],
+    };
   }
 
   private async follow(descriptor: Descriptor, depth: number): Promise<Walked> {
@@ -214,7 +222,7 @@ export class ManifestWalker {
     if (parsed.kind === "index") return this.index(blob, parsed.manifests, depth, empty);
     if (parsed.kind === "manifest") return this.manifest(blob, descriptor, parsed, empty);
     const layers = parsed.layers.map((digest) =>
-      this.reference({ ...descriptor, digest, size: null }, "layer"),
+      this.reference({ ...descriptor, digest, size: null, embedded: false }, "layer"),
     );
     return { ...empty, absent: await this.attach(blob, layers) };
   }
@@ -308,7 +316,7 @@ export class ManifestWalker {
     for (const reference of references) {
       const blob = await this.images.blob(reference);
       if (typeof blob === "number") this.images.builder.edge(node, blob);
-      else absent.push(blob);
+      else if (!reference.embedded) absent.push(blob);
     }
     return absent;
   }
@@ -316,7 +324,8 @@ export class ManifestWalker {
   private reference(descriptor: Descriptor, role: BlobRole): BlobReference {
     const path = this.locate(descriptor.digest);
     if (path === null) throw new FormatError("oci", `${descriptor.digest}: a digest that is no file name`);
-    return { path, role, digest: descriptor.digest, expectedLength: descriptor.size };
+    const { digest, size, embedded } = descriptor;
+    return { path, role, digest, expectedLength: size, embedded };
   }
 }
 

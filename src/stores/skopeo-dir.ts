@@ -39,7 +39,11 @@ export const skopeoDir: StoreKind = {
         return bytePathFromText(platforms.has(own) ? own : hexOf(wanted));
       };
       const walker = new ManifestWalker(images, locate);
-      const root = { mediaType, digest, size: null, annotations: {}, platform: null, artifactType: null };
+      // Nothing records the digest of the top manifest: its own bytes would only prove themselves.
+      const role = /index|list/.test(mediaType) ? "index" : "manifest";
+      await images.blob({ path: MANIFEST, role, digest: null, expectedLength: null });
+      const nothing = { annotations: {}, platform: null, artifactType: null, embedded: false };
+      const root = { mediaType, digest, size: null, ...nothing };
       const draft = await walker.draft(root);
       images.image({ ...draft, because: "the manifest of the folder" });
     } catch (error) {

@@ -18,6 +18,8 @@ export class HostTree implements ReadOnlyTree {
   incomplete: string | null = null;
   private readonly root: string;
   private readonly warn: Warn;
+  /** Inodes with several names: the name that was asked for first is the one whose space counts. */
+  private readonly owners = new Map<string, BytePath>();
   /** Folders seen to be no links, so that what is below them is inside the root. */
   private readonly folders = new Set<BytePath>([ROOT]);
 
@@ -71,8 +73,10 @@ export class HostTree implements ReadOnlyTree {
     if (!stat || (walk && stat.dev !== walk.device)) return null;
     const type = typeOf(stat);
     const inode = `${stat.dev}:${stat.ino}`;
-    const again = walk !== null && type !== "directory" && stat.nlink > 1n && walk.seen.has(inode);
-    if (walk && stat.nlink > 1n) walk.seen.add(inode);
+    const linked = type !== "directory" && stat.nlink > 1n;
+    const again = walk !== null && linked && this.isCounted(inode, path, walk.seen);
+    if (walk && linked) walk.seen.add(inode);
+    else if (linked && !this.owners.has(inode)) this.owners.set(inode, path);
     return {
       path,
       type,
@@ -83,6 +87,11 @@ export class HostTree implements ReadOnlyTree {
       linkTarget: type === "symlink" ? await this.target(path) : null,
       head: null,
     };
+  }
+
+  private isCounted(inode: string, path: BytePath, seen: ReadonlySet<string>): boolean {
+    const owner = this.owners.get(inode);
+    return owner === undefined ? seen.has(inode) : owner !== path;
   }
 
   private async target(path: BytePath): Promise<string | null> {

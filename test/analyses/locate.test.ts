@@ -59,6 +59,10 @@ describe("a plain tar", () => {
     expect(text).toBe("the header after a: a malformed PAX record at byte 1024 of the tar");
     const cut = Buffer.concat([rawMember({ name: "a" }), paxMember({ path: "b" }).subarray(0, 515)]);
     expect(await locateIn(cut)).toBe("the tar ends at byte 1027, after a, without an end marker");
+    const between = Buffer.concat([rawMember({ name: "a" }), paxMember({ path: "b" })]);
+    expect(await locateIn(gzipSync(between))).toBe(
+      "the tar ends at byte 1536, after a, without an end marker",
+    );
   });
 
   test("the file that it ends within, or after", async () => {

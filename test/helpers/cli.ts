@@ -15,16 +15,16 @@ export async function runCli(
   args: readonly string[],
   options: { stdin?: Uint8Array; env?: Record<string, string>; isTTY?: boolean; signal?: AbortSignal } = {},
 ): Promise<CliResult> {
-  let out = "";
-  let err = "";
+  const out: string[] = [];
+  const err: string[] = [];
   const code = await main(args, {
     stdin: Readable.from(options.stdin ? [options.stdin] : []),
-    stdout: { write: (text) => void (out += text), isTTY: options.isTTY === true },
-    stderr: { write: (text) => void (err += text) },
+    stdout: { write: (text) => void out.push(text), isTTY: options.isTTY === true },
+    stderr: { write: (text) => void err.push(text) },
     env: options.env ?? {},
     signal: options.signal ?? new AbortController().signal,
   });
-  return { code, out, err };
+  return { code, out: out.join(""), err: err.join("") };
 }
 
 // biome-ignore lint/suspicious/noExplicitAny: a test looks at whatever the JSON holds
