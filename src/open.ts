@@ -10,7 +10,7 @@ import { type ByteSource, openFile } from "./bytes/source.ts";
 import { messageOf, SourceError, UllageError, UsageError } from "./errors.ts";
 import type { Run, Warn } from "./run.ts";
 import { STORE_KINDS } from "./stores/index.ts";
-import type { SourceKind, Store, StoreKind } from "./stores/store.ts";
+import type { FileSystemUse, SourceKind, Store, StoreKind } from "./stores/store.ts";
 import { HostTree } from "./trees/host.ts";
 import { type Need, openTarTree, readTarTree, type TarTree } from "./trees/tar.ts";
 import { type ReadOnlyTree, subTree } from "./trees/tree.ts";
@@ -24,13 +24,6 @@ export interface OpenOptions {
   /** A folder to unpack compressed archives in. */
   readonly tmp: string | null;
   readonly stdin: AsyncIterable<Uint8Array>;
-}
-
-/** File systems that the sources lie on, for targets that speak of them. */
-export interface FileSystemUse {
-  readonly used: number;
-  readonly free: number;
-  readonly size: number;
 }
 
 /** Opens every source; throws SourceError when one cannot be read at all. */
@@ -274,6 +267,7 @@ async function storeOf(
     root,
     graph,
     used: opened.used,
+    filesystem: found.endsWith("-archive") ? null : await fileSystemOf(path),
     remarks: opened.remarks,
     open(node) {
       const { path: place } = graph.nodes[node]!;
@@ -307,7 +301,7 @@ async function onlyFolder(tree: ReadOnlyTree): Promise<BytePath | null> {
 }
 
 /** How full the file system below a source is; null where it cannot be told. */
-export async function fileSystemOf(path: string): Promise<FileSystemUse | null> {
+async function fileSystemOf(path: string): Promise<FileSystemUse | null> {
   if (path === "-") return null;
   try {
     const { bsize, blocks, bfree, bavail } = await statfs(path);

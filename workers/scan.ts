@@ -1,6 +1,6 @@
 /** Takes the digests of a batch of blobs, each by opening its file itself. */
 import { type BlobFacts, type ScanWant, scanBytes } from "../src/bytes/scan.ts";
-import { type FileRange, openFile } from "../src/bytes/source.ts";
+import { type FileRange, RangeOpener } from "../src/bytes/source.ts";
 import { messageOf } from "../src/errors.ts";
 
 export interface ScanJob {
@@ -18,18 +18,16 @@ export default async function scan(job: ScanJob): Promise<ScanResult> {
     if (counter) Atomics.add(counter, 0, BigInt(bytes));
   };
   const results: BlobFacts[] = [];
+  const files = new RangeOpener();
   for (const { label, range, want } of job.blobs) {
     try {
-      const source = await openFile(range.path, label, range);
-      try {
-        results.push(await scanBytes(source.stream(), want, label, count));
-      } finally {
-        await source.close();
-      }
+      const source = await files.open(label, range);
+      results.push(await scanBytes(source.stream(), want, label, count));
     } catch (error) {
       results.push(unreadable(messageOf(error)));
     }
   }
+  await files.close();
   return results;
 }
 

@@ -11,7 +11,7 @@ import {
   sumSizes,
 } from "../graph/graph.ts";
 import { reachable } from "../graph/sharing.ts";
-import { type FileSystemUse, fileSystemOf } from "../open.ts";
+import type { FileSystemUse } from "../stores/store.ts";
 import type { Holdings } from "./holdings.ts";
 
 export interface Category {
@@ -36,7 +36,7 @@ export interface DfEntry {
 export interface DfResult {
   readonly categories: readonly Category[];
   readonly total: Size;
-  /** Of the one file system that all sources lie on; null for archives and where there are several. */
+  /** Of the file system that the only source lies on; null for archives and where there are several sources. */
   readonly filesystem: FileSystemUse | null;
   /** Allocated bytes that the sources take and no heading accounts for; null where nothing tells what they take. */
   readonly residual: number | null;
@@ -50,7 +50,7 @@ export interface DfOptions {
   readonly top: number | null;
 }
 
-export async function df(holdings: Holdings, options: DfOptions): Promise<DfResult> {
+export function df(holdings: Holdings, options: DfOptions): DfResult {
   const { graph } = holdings;
   const heading = graph.nodes.map((node, id) => headingOf(holdings, id, node.heading));
   const sizes = new Map<Heading, Size>();
@@ -73,7 +73,7 @@ export async function df(holdings: Holdings, options: DfOptions): Promise<DfResu
   return {
     categories,
     total,
-    filesystem: await commonFileSystem(holdings),
+    filesystem: onlyFileSystem(holdings),
     residual: residualOf(holdings, total),
     entries: options.list || options.top !== null ? entriesOf(holdings, heading, options.top) : [],
     images: holdings.images.length,
@@ -107,10 +107,8 @@ function residualOf(holdings: Holdings, total: Size): number | null {
   return total.allocated === null ? null : used - total.allocated;
 }
 
-async function commonFileSystem(holdings: Holdings): Promise<FileSystemUse | null> {
-  const [first, ...others] = holdings.stores;
-  if (!first || others.length > 0 || first.kind.endsWith("-archive")) return null;
-  return fileSystemOf(first.source);
+function onlyFileSystem(holdings: Holdings): FileSystemUse | null {
+  return holdings.stores.length === 1 ? holdings.stores[0]!.filesystem : null;
 }
 
 function entriesOf(holdings: Holdings, heading: readonly Heading[], top: number | null): DfEntry[] {

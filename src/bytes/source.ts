@@ -3,6 +3,7 @@
  */
 import { constants, readSync } from "node:fs";
 import { type FileHandle, open } from "node:fs/promises";
+import { isMainThread } from "node:worker_threads";
 import { FormatError, messageOf, SourceError, TruncatedError } from "../errors.ts";
 
 /** Names bytes so that another thread can open them: a file by its real path, a byte range of it. */
@@ -88,26 +89,58 @@ export async function openReadOnly(path: string): Promise<FileHandle> {
 
 /** Opens the bytes of a host file, or the part of it that `range` names. */
 export async function openFile(path: string, label = path, range?: FileRange): Promise<ByteSource> {
-  let handle: FileHandle;
-  let size: number;
+  const { handle, size } = await openRegular(path, label);
+  return handleSource(handle, label, range ?? { path, start: 0, end: size });
+}
+
+async function openRegular(path: string, label: string): Promise<{ handle: FileHandle; size: number }> {
   try {
-    handle = await openReadOnly(path);
+    const handle = await openReadOnly(path);
     const stat = await handle.stat();
     if (!stat.isFile()) {
       await handle.close();
       throw new SourceError(`cannot read ${label}: not a regular file`);
     }
-    size = stat.size;
+    return { handle, size: stat.size };
   } catch (error) {
     if (error instanceof SourceError) throw error;
     throw new SourceError(`cannot read ${label}: ${messageOf(error)}`, { cause: error });
   }
-  const start = range?.start ?? 0;
-  const byteLength = (range?.end ?? size) - start;
-  const source: ByteSource = {
+}
+
+/**
+ * Opens ranges of files one after another, and each file once where the next range is in the same one: to open, stat
+ * and close an archive for each of its small blobs takes longer than to hash them.
+ */
+export class RangeOpener {
+  private path: string | null = null;
+  private handle: FileHandle | null = null;
+
+  /** Good until the next call. */
+  async open(label: string, range: FileRange): Promise<Pick<ByteSource, "stream">> {
+    if (this.handle === null || this.path !== range.path) {
+      await this.close();
+      this.handle = (await openRegular(range.path, label)).handle;
+      this.path = range.path;
+    }
+    return handleSource(this.handle, label, range);
+  }
+
+  async close(): Promise<void> {
+    const { handle } = this;
+    this.handle = null;
+    await handle?.close();
+  }
+}
+
+/** `range` of a file that is open; closing the source closes it. */
+function handleSource(handle: FileHandle, label: string, range: FileRange): ByteSource {
+  const { start } = range;
+  const byteLength = range.end - start;
+  return {
     label,
     byteLength,
-    range: { path, start, end: start + byteLength },
+    range,
     async read(offset, length) {
       if (offset < 0 || length < 0 || offset + length > byteLength)
         throw truncated(label, offset, length, byteLength);
@@ -120,11 +153,12 @@ export async function openFile(path: string, label = path, range?: FileRange): P
       }
       return buffer;
     },
-    stream: (from = 0, to = byteLength) =>
-      readAhead(handle, label, start + from, start + Math.min(to, byteLength)),
+    stream: (from = 0, to = byteLength) => {
+      const read = isMainThread ? readAhead : readInTurn;
+      return read(handle, label, start + from, start + Math.min(to, byteLength));
+    },
     close: () => handle.close(),
   };
-  return source;
 }
 
 /**
@@ -168,6 +202,27 @@ async function* readAhead(
     }
   } finally {
     await pending.catch(() => undefined); // a consumer that stops early must not leave a read behind
+  }
+}
+
+/**
+ * As {@link readAhead}, for a thread of its own, where waiting holds up nobody: with all cores busy hashing, the trips
+ * to the thread pool and back took a tenth of the time, and the kernel reads ahead as well (cold files: no slower).
+ * Chunks of 64 KiB instead of 1 MiB are slower by a quarter.
+ */
+async function* readInTurn(
+  handle: FileHandle,
+  label: string,
+  start: number,
+  end: number,
+): AsyncGenerator<Uint8Array> {
+  if (end <= start) return;
+  const buffer = Buffer.allocUnsafe(Math.min(CHUNK, end - start));
+  for (let at = start; at < end; ) {
+    const count = readSync(handle.fd, buffer, 0, Math.min(buffer.length, end - at), at);
+    if (count === 0) throw truncated(label, at - start, end - at, at - start);
+    at += count;
+    yield buffer.subarray(0, count);
   }
 }
 

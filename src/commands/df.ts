@@ -39,7 +39,7 @@ export const command: Command<Options, Result> = {
   }),
   need: () => "index",
   async analyse(holdings, options) {
-    const result = await df(holdings, options);
+    const result = df(holdings, options);
     const categories = sortRows(result.categories, options.sort, categoryJson);
     const remarks = holdings.stores.flatMap((store) => store.remarks);
     return { ...result, categories, remarks, sources: options.sources };

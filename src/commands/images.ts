@@ -1,5 +1,4 @@
 import { shortId } from "../analyses/holdings.ts";
-import { type ImageFilter, imageFilters } from "../analyses/image-filter.ts";
 import { type ImageRow, imageRows, type LayerRow } from "../analyses/images.ts";
 import { formatApparent, formatSize, type TextStyle } from "../views/style.ts";
 import { type Column, renderTable } from "../views/table.ts";
@@ -15,6 +14,7 @@ import {
   type TemplateRow,
   texts,
 } from "./command.ts";
+import { type ImageFilter, imageFilters } from "./image-filter.ts";
 
 interface Options {
   readonly all: boolean;

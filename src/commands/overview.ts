@@ -37,7 +37,7 @@ export const command: Command<Options, Result> = {
   options: (raw: RawOptions) => ({ verify: raw.verify === true, sources: raw.sources as readonly string[] }),
   need: (options) => (options.verify ? "digests" : "index"),
   async analyse(holdings, options, run) {
-    const usage = await df(holdings, { list: false, top: null });
+    const usage = df(holdings, { list: false, top: null });
     const best = await firstSteps(holdings, run);
     const digests = options.verify ? await verify(holdings, run) : null;
     return { holdings, usage, best, digests, sources: options.sources };

@@ -101,7 +101,7 @@ export const command: Command<Options, Result> = {
   },
   need: () => "index",
   async analyse(holdings, options, run) {
-    const usage = await df(holdings, { list: false, top: null });
+    const usage = df(holdings, { list: false, top: null });
     const free = targetOf(options, usage);
     const maxLoss = options.maxLoss === null ? null : parseAmount(options.maxLoss, Number.NaN, "--max-loss");
     const found = await plan(holdings, { ...options.plan, free, maxLoss }, run);

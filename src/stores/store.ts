@@ -10,6 +10,13 @@ import type { ReadOnlyTree } from "../trees/tree.ts";
 
 export type SourceKind = "docker-archive" | "oci-archive" | "oci-layout" | "skopeo-dir";
 
+/** How full a file system is, in bytes. */
+export interface FileSystemUse {
+  readonly used: number;
+  readonly free: number;
+  readonly size: number;
+}
+
 /** One store, read: everything later is a question to its graph. */
 export interface Store {
   readonly kind: SourceKind;
@@ -22,6 +29,8 @@ export interface Store {
   readonly graph: StoreGraph;
   /** What the holder says is used by the whole of it, to compare the sum of all nodes with; null: it does not say. */
   readonly used: number | null;
+  /** The file system that the store's folder lies on; null for an archive, and where it cannot be told. */
+  readonly filesystem: FileSystemUse | null;
   /** What must be told about the sizes, such as that the archive is compressed as a whole. */
   readonly remarks: readonly string[];
   /** The bytes of a blob node. */

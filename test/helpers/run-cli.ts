@@ -101,13 +101,16 @@ interface Answers {
   "what-if": WhatIfJson;
 }
 
-/** The JSON that a command prints, with its exit code; throws where it printed none. Hashes in this thread. */
+/**
+ * The JSON that a command prints, with its exit code; throws where it printed none. Hashes in this thread unless
+ * `argv` asks for others: the real pool is slower to start, but shares no module with the code under test.
+ */
 export async function ask<Name extends keyof Answers>(
   name: Name,
   argv: readonly string[],
   stdin?: Uint8Array,
 ): Promise<Answers[Name]> {
-  const { code, stdout, stderr } = await run([name, ...argv, "--json", "--workers", "0"], stdin);
+  const { code, stdout, stderr } = await run([name, "--json", "--workers", "0", ...argv], stdin);
   if (stdout === "") throw new Error(`exit ${code}: ${stderr}`);
   return { code, ...JSON.parse(stdout) } as Answers[Name];
 }

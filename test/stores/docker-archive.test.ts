@@ -201,7 +201,7 @@ describe("before manifest.json", () => {
           names: ["app:1", "app:latest"],
           size: { apparent: base.tar.length + top.tar.length },
         });
-        expect(images[ID3]).toMatchObject({ dangling: true, shared: { apparent: 0 } });
+        expect(images[ID3]).toMatchObject({ dangling: true, shared: { apparent: base.tar.length } });
         expect(images["app:1"]!.layers).toMatchObject([
           { diffId: null, chainId: null, unpacked: base.tar.length },
           { diffId: null, unpacked: top.tar.length },

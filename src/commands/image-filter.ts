@@ -1,10 +1,11 @@
 /** `--filter` of `docker images`: which images are listed (docker/cli docs, "docker image ls", Filtering). */
+
+import { findImages } from "../analyses/find-image.ts";
+import type { Holdings } from "../analyses/holdings.ts";
+import type { ImageRow } from "../analyses/images.ts";
 import { UsageError } from "../errors.ts";
 import { timeOrNull } from "../formats/oci.ts";
 import { parseDuration } from "../views/units.ts";
-import { findImages } from "./find-image.ts";
-import type { Holdings } from "./holdings.ts";
-import type { ImageRow } from "./images.ts";
 
 export type ImageFilter = (rows: readonly ImageRow[], holdings: Holdings) => ImageRow[];
 
