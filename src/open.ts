@@ -7,7 +7,15 @@ import { join } from "node:path";
 import type { BytePath } from "./byte-path.ts";
 import { type Compression, decompress, sniffCompression } from "./bytes/decompress.ts";
 import { type ByteSource, openFile } from "./bytes/source.ts";
-import { messageOf, SourceError, UllageError, UsageError } from "./errors.ts";
+import {
+  FormatError,
+  InterruptedError,
+  messageOf,
+  SourceError,
+  TruncatedError,
+  UllageError,
+  UsageError,
+} from "./errors.ts";
 import type { Run, Warn } from "./run.ts";
 import { STORE_KINDS } from "./stores/index.ts";
 import type { FileSystemUse, SourceKind, Store, StoreKind } from "./stores/store.ts";
@@ -25,6 +33,9 @@ export interface OpenOptions {
   readonly tmp: string | null;
   readonly stdin: AsyncIterable<Uint8Array>;
 }
+
+/** A file that may be in order, but holds no images: passed over in a folder that holds others. */
+class NoImages extends SourceError {}
 
 /** Opens every source; throws SourceError when one cannot be read at all. */
 export async function openSources(
@@ -47,7 +58,7 @@ export async function openSources(
 
 async function openSource(path: string, options: OpenOptions, run: Run, seen: Set<string>): Promise<Store[]> {
   const warn: Warn = (warning) => run.warnings.add({ ...warning, source: path });
-  if (path === "-") return [await storeOf(path, await fromStdin(options, warn), options, warn, [])];
+  if (path === "-") return [await storeOf(path, await fromStdin(options, run, warn), options, warn, [])];
   let real: string;
   let isFolder: boolean;
   try {
@@ -65,7 +76,7 @@ async function openSource(path: string, options: OpenOptions, run: Run, seen: Se
   }
   return isFolder
     ? openFolder(path, real, options, run, seen)
-    : [await openArchive(path, real, options, warn)];
+    : [await openArchive(path, real, options, run, warn)];
 }
 
 function reasonOf(error: unknown): string {
@@ -88,21 +99,33 @@ async function openFolder(
   const tree = new HostTree(path, top, warn);
   const kind = await kindOf(tree, options.as);
   if (kind) return [await storeOf(path, { tree, remarks: [], used: null }, options, warn, [kind])];
+  const names = await readdir(top).catch((error: unknown) => {
+    throw new SourceError(`cannot read ${path}: ${reasonOf(error)}`, { cause: error });
+  });
   const stores: Store[] = [];
-  for (const name of (await readdir(top)).sort()) {
+  let found = false;
+  for (const name of names.sort()) {
     const inside = join(path, options.at ?? "", name);
     try {
-      const found = await lstat(join(top, name));
-      if (found.isDirectory() || (found.isFile() && (await mayBeArchive(join(top, name))))) {
-        for (const store of await openSource(inside, { ...options, at: null }, run, seen)) stores.push(store);
-      }
+      if (!(await mayHoldImages(join(top, name)))) continue;
+      for (const store of await openSource(inside, { ...options, at: null }, run, seen)) stores.push(store);
+      found = true; // also where it was given before, and is counted there
     } catch (error) {
-      // One file that is no archive does not make a folder of CI artifacts unreadable.
-      if (!(error instanceof UllageError)) throw error;
+      if (error instanceof UsageError || error instanceof InterruptedError) throw error;
+      // One file that is no image archive does not make a folder of CI artifacts unreadable; a broken one is told.
+      if (error instanceof NoImages) continue;
+      const message = error instanceof UllageError ? messageOf(error) : reasonOf(error);
+      warn({ code: "unreadable", path: name, message, incomplete: true });
     }
   }
-  if (stores.length > 0) return stores;
-  throw new SourceError(`cannot read ${path}: no image archive, layout or store in it`);
+  if (found) return stores;
+  throw new NoImages(`cannot read ${path}: no image archive, layout or store in it`);
+}
+
+/** A folder, or a file that begins as an archive does; links are not followed. */
+async function mayHoldImages(path: string): Promise<boolean> {
+  const found = await lstat(path);
+  return found.isDirectory() || (found.isFile() && (await mayBeArchive(path)));
 }
 
 async function mayBeArchive(path: string): Promise<boolean> {
@@ -126,13 +149,19 @@ interface Opened {
   readonly remarks: readonly string[];
 }
 
-async function openArchive(path: string, real: string, options: OpenOptions, warn: Warn): Promise<Store> {
+async function openArchive(
+  path: string,
+  real: string,
+  options: OpenOptions,
+  run: Run,
+  warn: Warn,
+): Promise<Store> {
   const source = await openFile(real, path);
   try {
     const head = await source.read(0, Math.min(16, source.byteLength));
     const compression = sniffCompression(head);
     const opened = compression
-      ? await unpackArchive(path, source, compression, options, warn)
+      ? await unpackArchive(path, source, compression, options, run, warn)
       : { tree: await plainTree(path, source, warn), used: source.byteLength, remarks: [] };
     return await storeOf(path, opened, options, warn, []);
   } catch (error) {
@@ -141,10 +170,16 @@ async function openArchive(path: string, real: string, options: OpenOptions, war
   }
 }
 
+/** Closes the source where it is no archive. */
 async function plainTree(path: string, source: ByteSource, warn: Warn): Promise<TarTree> {
-  const tree = await openTarTree(source, warn);
-  if (!tree) throw new SourceError(`cannot read ${path}: neither an image archive nor a compressed one`);
-  return tree;
+  try {
+    const tree = await openTarTree(source, warn);
+    if (!tree) throw new NoImages(`cannot read ${path}: neither an image archive nor a compressed one`);
+    return tree;
+  } catch (error) {
+    await source.close();
+    throw error;
+  }
 }
 
 /** A compressed archive: into a file below --tmp when there is one, else read once in a single pass. */
@@ -153,30 +188,50 @@ async function unpackArchive(
   source: ByteSource,
   compression: Compression,
   options: OpenOptions,
+  run: Run,
   warn: Warn,
 ): Promise<Opened> {
-  const chunks = decompress(compression, source.stream(), path);
+  const unpacking = watched(decompress(compression, source.stream(), path));
+  const { chunks } = unpacking;
   const remark = (tree: TarTree): string =>
     `${path} is compressed as a whole (${compression}): ${source.byteLength} bytes hold a tar of ${tree.byteLength}; sizes are those inside the tar`;
   if (options.tmp !== null) {
-    const unpacked = await spool(path, chunks, options.tmp);
+    const unpacked = await spool(path, chunks, options.tmp, run, warn);
     const tree = await plainTree(path, unpacked, warn);
     await source.close();
     return { tree, used: tree.byteLength, remarks: [remark(tree)] };
   }
   const tree = await readTarTree(path, chunks, options.need, warn);
   await source.close();
-  if (!tree) throw new SourceError(`cannot read ${path}: a ${compression} file, but no archive in it`);
+  if (!tree && unpacking.failure()) throw new SourceError(`cannot read ${path}: ${unpacking.failure()}`);
+  if (!tree) throw new NoImages(`cannot read ${path}: a ${compression} file, but no archive in it`);
   return { tree, used: tree.byteLength, remarks: [remark(tree)] };
 }
 
-async function fromStdin(options: OpenOptions, warn: Warn): Promise<Opened> {
+/** A stream that remembers why it broke off, for where its consumer takes that for something else. */
+function watched(chunks: AsyncIterable<Uint8Array>): {
+  readonly chunks: AsyncIterable<Uint8Array>;
+  failure(): string | null;
+} {
+  let failure: string | null = null;
+  async function* through(): AsyncGenerator<Uint8Array> {
+    try {
+      yield* chunks;
+    } catch (error) {
+      failure = messageOf(error);
+      throw error;
+    }
+  }
+  return { chunks: through(), failure: () => failure };
+}
+
+async function fromStdin(options: OpenOptions, run: Run, warn: Warn): Promise<Opened> {
   const [head, chunks] = await peek(options.stdin);
   const compression = sniffCompression(head);
   const plain = compression ? decompress(compression, chunks, "-") : chunks;
   const name = "standard input";
   if (options.tmp !== null) {
-    const tree = await plainTree(name, await spool(name, plain, options.tmp), warn);
+    const tree = await plainTree(name, await spool(name, plain, options.tmp, run, warn), warn);
     return { tree, used: tree.byteLength, remarks: [] };
   }
   const tree = await readTarTree(name, plain, options.need, warn);
@@ -200,8 +255,17 @@ async function peek(input: AsyncIterable<Uint8Array>): Promise<[Uint8Array, Asyn
   return [head, whole()];
 }
 
-/** Writes a stream into a file of its own below `folder`; its name goes when it is closed or the process ends. */
-async function spool(label: string, chunks: AsyncIterable<Uint8Array>, folder: string): Promise<ByteSource> {
+/**
+ * Writes a stream into a file of its own below `folder`, which goes when the source is closed. A stream that breaks
+ * off is kept as far as it came, as a single pass over it is.
+ */
+async function spool(
+  label: string,
+  chunks: AsyncIterable<Uint8Array>,
+  folder: string,
+  run: Run,
+  warn: Warn,
+): Promise<ByteSource> {
   const own = await mkdtemp(join(folder, "ullage-")).catch((error: unknown) => {
     throw new UsageError(`cannot use --tmp ${folder}: ${messageOf(error)}`);
   });
@@ -209,7 +273,13 @@ async function spool(label: string, chunks: AsyncIterable<Uint8Array>, folder: s
   try {
     const file = await open(path, constants.O_WRONLY | constants.O_CREAT | constants.O_EXCL, 0o600);
     try {
-      for await (const chunk of chunks) await file.writeFile(chunk);
+      for await (const chunk of chunks) {
+        if (run.signal.aborted) throw new InterruptedError("interrupted");
+        await file.writeFile(chunk);
+      }
+    } catch (error) {
+      if (!(error instanceof FormatError || error instanceof TruncatedError)) throw error;
+      warn({ code: "archive-broken", path: null, message: messageOf(error), incomplete: true });
     } finally {
       await file.close();
     }
@@ -258,7 +328,7 @@ async function storeOf(
       kind = await kindOf(tree, options.as);
     }
   }
-  if (!kind) throw new SourceError(noStore(path, opened.tree));
+  if (!kind) throw noStore(path, opened.tree);
   const { graph, kind: found, engine } = await kind.read(tree, warn);
   return {
     kind: found,
@@ -282,10 +352,12 @@ async function storeOf(
   };
 }
 
-function noStore(path: string, tree: ReadOnlyTree): string {
+function noStore(path: string, tree: ReadOnlyTree): SourceError {
   if (tree.incomplete)
-    return `cannot read ${path}: ${tree.incomplete}, and no image index was seen before that`;
-  return `cannot read ${path}: an archive, but not one of images: no manifest.json, index.json or repositories in it`;
+    return new SourceError(`cannot read ${path}: ${tree.incomplete}, and no image index was seen before that`);
+  return new NoImages(
+    `cannot read ${path}: an archive, but not one of images: no manifest.json, index.json or repositories in it`,
+  );
 }
 
 /** The one folder that all entries are in. */

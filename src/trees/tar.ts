@@ -19,7 +19,7 @@ const MEMBER_LIMIT = 5_000_000;
 /** Indexes a seekable archive. Null: not a tar at all. */
 export async function openTarTree(source: ByteSource, warn: Warn): Promise<TarTree | null> {
   const tree = new TarTree(source.label, source);
-  await tree.fill(listTar(source), warn);
+  await tree.fill(listTar(source), warn, () => source.byteLength);
   return tree.looksLikeTar() ? tree : null;
 }
 
@@ -36,12 +36,17 @@ export async function readTarTree(
   warn: Warn,
 ): Promise<TarTree | null> {
   const tree = new TarTree(label, null);
+  const meter = new Meter(chunks);
   let kept = 0;
   async function* members(): AsyncGenerator<Member, TarEnd> {
-    const reader = readTar(chunks);
+    const reader = readTar(meter);
     for (;;) {
       const next = await reader.next();
-      if (next.done) return next.value;
+      if (next.done) {
+        // To the very end: padding counts, and whoever writes into a pipe should not meet a closed one.
+        await meter.drain();
+        return next.value;
+      }
       const { entry, data } = next.value;
       const wanted = need === "content" || entry.size <= KEEP_SMALL || isDocument(entry);
       const keep = entry.type === "file" && wanted && kept + entry.size <= KEEP_TOTAL[need];
@@ -58,8 +63,40 @@ export async function readTarTree(
       }
     }
   }
-  await tree.fill(members(), warn);
+  try {
+    await tree.fill(members(), warn, () => meter.byteLength);
+  } finally {
+    await meter.close();
+  }
   return tree.looksLikeTar() ? tree : null;
+}
+
+/** Counts what a stream gives, and lets it be read on after a consumer has stopped. */
+class Meter implements AsyncIterable<Uint8Array> {
+  byteLength = 0;
+  private readonly iterator: AsyncIterator<Uint8Array>;
+  constructor(chunks: AsyncIterable<Uint8Array>) {
+    this.iterator = chunks[Symbol.asyncIterator]();
+  }
+
+  /** Without `return`: that the consumer stops does not end the stream. */
+  [Symbol.asyncIterator](): AsyncIterator<Uint8Array> {
+    return { next: () => this.next() };
+  }
+
+  async drain(): Promise<void> {
+    for (let next = await this.next(); !next.done; next = await this.next());
+  }
+
+  async close(): Promise<void> {
+    await this.iterator.return?.();
+  }
+
+  private async next(): Promise<IteratorResult<Uint8Array>> {
+    const next = await this.iterator.next();
+    if (!next.done) this.byteLength += next.value.length;
+    return next;
+  }
 }
 
 interface Member {
@@ -123,15 +160,17 @@ export class TarTree implements ReadOnlyTree {
     return this.paths.length > 0 || (this.incomplete === null && this.byteLength > 0);
   }
 
-  /** Takes members until they end or break off; what was read until then stays. */
-  async fill(members: AsyncGenerator<Member, TarEnd>, warn: Warn): Promise<void> {
+  /** Takes members until they end or break off; what was read until then stays. `held`: bytes that there are. */
+  async fill(members: AsyncGenerator<Member, TarEnd>, warn: Warn, held: () => number): Promise<void> {
     let end = 0;
     let other = 0;
     try {
       for (;;) {
         const next = await members.next();
         if (next.done) {
-          other += this.finish(next.value, warn);
+          this.byteLength = held();
+          this.finish(next.value, warn);
+          other += this.byteLength - next.value.offset;
           break;
         }
         const { entry } = next.value;
@@ -145,7 +184,7 @@ export class TarTree implements ReadOnlyTree {
     } catch (error) {
       if (!(error instanceof UllageError)) throw error;
       this.incomplete = messageOf(error);
-      this.byteLength = this.source?.byteLength ?? end;
+      this.byteLength = held();
       other += Math.max(0, this.byteLength - end);
       if (this.paths.length > 0) {
         warn({
@@ -160,19 +199,15 @@ export class TarTree implements ReadOnlyTree {
       this.overhead.push({ what: "end marker, padding and headers of the archive", bytes: other });
   }
 
-  private finish(end: TarEnd, warn: Warn): number {
-    this.byteLength = this.source?.byteLength ?? end.offset + 1024;
-    if (!end.marked && this.paths.length > 0) {
-      this.incomplete = `the archive ends at byte ${end.offset} without an end marker`;
-      warn({
-        code: "archive-unmarked",
-        path: null,
-        message: `${this.incomplete}: it may be cut off`,
-        incomplete: true,
-      });
-      this.byteLength = this.source?.byteLength ?? end.offset;
-    }
-    return this.byteLength - end.offset;
+  private finish(end: TarEnd, warn: Warn): void {
+    if (end.marked || this.paths.length === 0) return;
+    this.incomplete = `the archive ends at byte ${end.offset} without an end marker`;
+    warn({
+      code: "archive-unmarked",
+      path: null,
+      message: `${this.incomplete}: it may be cut off`,
+      incomplete: true,
+    });
   }
 
   /** Returns the bytes that the member leaves without an owner. */
