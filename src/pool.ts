@@ -22,10 +22,19 @@ export interface Pool {
   close(): Promise<void>;
 }
 
-/** Compiled code runs beside its workers; run from source (under a test runner) they are taken from the build. */
-function workerFile(name: string): URL {
-  const compiled = import.meta.url.endsWith(".js");
-  return new URL(compiled ? `../workers/${name}.js` : `../dist/workers/${name}.js`, import.meta.url);
+const isCompiled = import.meta.url.endsWith(".js");
+
+/** What a thread runs is compiled code: run from source, as by a test runner, it is taken from the build. */
+function workerFile(name: string): string {
+  return fileURLToPath(
+    new URL(isCompiled ? `../workers/${name}.js` : `../dist/workers/${name}.js`, import.meta.url),
+  );
+}
+
+/** The same function for this thread, compiled or not as this file is: two copies of one module do not mix. */
+async function loadTask(name: string): Promise<(job: unknown) => unknown> {
+  const file = new URL(`../workers/${name}.${isCompiled ? "js" : "ts"}`, import.meta.url);
+  return ((await import(file.href)) as { default: (job: unknown) => unknown }).default;
 }
 
 /** A pool of `size` threads (default: one a core), started when first used. */
@@ -33,8 +42,7 @@ export function createPool(signal: AbortSignal, size = availableParallelism()): 
   let threads: Piscina | null = null;
   const run = async (name: string, job: unknown): Promise<unknown> => {
     if (signal.aborted) throw new InterruptedError("interrupted");
-    const file = workerFile(name);
-    if (size === 0) return ((await import(file.href)) as { default: (job: unknown) => unknown }).default(job);
+    if (size === 0) return (await loadTask(name))(job);
     const { Piscina } = await import("piscina");
     threads ??= new Piscina({
       minThreads: 0,
@@ -43,7 +51,7 @@ export function createPool(signal: AbortSignal, size = availableParallelism()): 
       concurrentTasksPerWorker: 1,
     });
     try {
-      return await threads.run(job, { filename: fileURLToPath(file), signal });
+      return await threads.run(job, { filename: workerFile(name), signal });
     } catch (error) {
       throw signal.aborted ? new InterruptedError("interrupted", { cause: error }) : error;
     }
