@@ -7,7 +7,13 @@ import { createRequire } from "node:module";
 import { fileURLToPath } from "node:url";
 import { CommanderError, Command as Flags, Option } from "commander";
 import { escapeControls } from "./byte-path.ts";
-import type { Command, JsonObject, JsonValue, RawOptions } from "./commands/command.ts";
+import {
+  type Command,
+  type JsonObject,
+  type JsonValue,
+  type RawOptions,
+  sourcesJson,
+} from "./commands/command.ts";
 import { COMMANDS, type CommandEntry, OVERVIEW } from "./commands/index.ts";
 import { InterruptedError, messageOf, SourceError, UllageError, UsageError } from "./errors.ts";
 import type { Run } from "./run.ts";
@@ -233,8 +239,9 @@ async function answer(
   };
   const stores = await openSources(paths, opening, context);
   try {
-    const result: unknown = await command.analyse(new Holdings(stores), options, context);
-    const sources = stores.map(({ source, kind, engine, root }) => ({ path: source, kind, engine, root }));
+    const holdings = new Holdings(stores);
+    const result: unknown = await command.analyse(holdings, options, context);
+    const sources = sourcesJson(holdings);
     const json = (): JsonObject => ({
       schemaVersion: 1,
       command: entry.name,

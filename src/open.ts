@@ -111,7 +111,10 @@ async function openFolder(
       for (const store of await openSource(inside, { ...options, at: null }, run, seen)) stores.push(store);
       found = true; // also where it was given before, and is counted there
     } catch (error) {
-      if (error instanceof UsageError || error instanceof InterruptedError) throw error;
+      if (error instanceof UsageError || error instanceof InterruptedError) {
+        await Promise.all(stores.map((store) => store.close()));
+        throw error;
+      }
       // One file that is no image archive does not make a folder of CI artifacts unreadable; a broken one is told.
       if (error instanceof NoImages) continue;
       const message = error instanceof UllageError ? messageOf(error) : reasonOf(error);
@@ -293,7 +296,10 @@ async function spool(
     };
   } catch (error) {
     await rm(own, { recursive: true, force: true });
-    throw error;
+    if (error instanceof UllageError) throw error;
+    throw new SourceError(`cannot unpack ${label} below ${folder}: ${messageOf(error)}; try another --tmp`, {
+      cause: error,
+    });
   }
 }
 
@@ -309,8 +315,24 @@ async function kindOf(tree: ReadOnlyTree, as: SourceKind | null): Promise<StoreK
   return null;
 }
 
-/** Reads the store in a tree, which may have it one folder down, as a tar of a folder has. */
+/** As {@link readStore}; closes the tree where there is no store in it. */
 async function storeOf(
+  path: string,
+  opened: Opened,
+  options: OpenOptions,
+  warn: Warn,
+  known: readonly StoreKind[],
+): Promise<Store> {
+  try {
+    return await readStore(path, opened, options, warn, known);
+  } catch (error) {
+    await opened.tree.close();
+    throw error;
+  }
+}
+
+/** Reads the store in a tree, which may have it one folder down, as a tar of a folder has. */
+async function readStore(
   path: string,
   opened: Opened,
   options: OpenOptions,
@@ -354,7 +376,9 @@ async function storeOf(
 
 function noStore(path: string, tree: ReadOnlyTree): SourceError {
   if (tree.incomplete)
-    return new SourceError(`cannot read ${path}: ${tree.incomplete}, and no image index was seen before that`);
+    return new SourceError(
+      `cannot read ${path}: ${tree.incomplete}, and no image index was seen before that`,
+    );
   return new NoImages(
     `cannot read ${path}: an archive, but not one of images: no manifest.json, index.json or repositories in it`,
   );

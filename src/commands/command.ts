@@ -2,19 +2,13 @@
 import type { Command as Flags } from "commander";
 import type { Holdings } from "../analyses/holdings.ts";
 import { UsageError } from "../errors.ts";
+import type { JsonObject, Json as JsonValue } from "../formats/json.ts";
 import type { Size } from "../graph/graph.ts";
 import type { Run } from "../run.ts";
 import type { Need } from "../trees/tar.ts";
 import type { TextStyle } from "../views/style.ts";
 
-export type JsonValue =
-  | null
-  | boolean
-  | number
-  | string
-  | readonly JsonValue[]
-  | { readonly [key: string]: JsonValue };
-export type JsonObject = { readonly [key: string]: JsonValue };
+export type { Json as JsonValue, JsonObject } from "../formats/json.ts";
 
 /** Options as commander parsed them. */
 export type RawOptions = Readonly<Record<string, unknown>>;
@@ -43,6 +37,13 @@ export interface Rows {
   readonly titles: Readonly<Record<string, string>>;
   /** Of `--format table` alone. */
   readonly table: string;
+}
+
+/** What was read: the head of every JSON output. */
+export function sourcesJson(holdings: Holdings): JsonObject[] {
+  return holdings.stores.map(({ source, kind, engine, root, remarks }) => {
+    return { path: source, kind, engine, root, ...(remarks.length > 0 ? { remarks } : {}) };
+  });
 }
 
 export function sizeJson(size: Size): JsonObject {

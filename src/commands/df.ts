@@ -47,7 +47,7 @@ export const command: Command<Options, Result> = {
   text(result, style) {
     const lines = [dfTable(result, style)];
     if (result.entries.length > 0) lines.push("", entryTable(result.entries, style));
-    lines.push(...result.remarks.map((remark) => `\nnote: ${remark}`));
+    if (result.remarks.length > 0) lines.push("", ...result.remarks.map((remark) => `note: ${remark}`));
     lines.push(
       "",
       paint(style, "dim", `next: ullage plan ${result.sources.map(shellQuote).join(" ")}`.trimEnd()),

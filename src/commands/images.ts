@@ -51,7 +51,8 @@ export const command: Command<Options, Result> = {
     const rows = imageRows(holdings);
     const kept = options.filters.reduce((left, filter) => filter(left, holdings), rows);
     const severalSources = holdings.stores.length > 1;
-    return { rows: sortRows(kept, options.sort, (row) => summaryJson(row)), severalSources };
+    const newestFirst = options.sort === null ? [...kept].sort(byAge) : kept;
+    return { rows: sortRows(newestFirst, options.sort, (row) => summaryJson(row)), severalSources };
   },
   text(result, style, options) {
     const lines = result.rows.flatMap((row) => tagsOf(row).map((tag) => ({ row, tag })));
@@ -85,6 +86,14 @@ export const command: Command<Options, Result> = {
   }),
   exitCode: () => 0,
 };
+
+/** Newest first, as `docker images` lists them; images without a date last. */
+function byAge(a: ImageRow, b: ImageRow): number {
+  const times = [a, b].map((row) =>
+    row.image.created === null ? Number.NEGATIVE_INFINITY : Date.parse(row.image.created),
+  );
+  return times[0] === times[1] ? 0 : times[1]! - times[0]!;
+}
 
 interface Tag {
   readonly repository: string;

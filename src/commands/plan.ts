@@ -19,6 +19,7 @@ import {
   type RawOptions,
   shellQuote,
   sizeJson,
+  sourcesJson,
   texts,
 } from "./command.ts";
 import { shortList } from "./verify.ts";
@@ -361,12 +362,7 @@ export function planJson(found: PlanResult, holdings: Holdings): JsonObject {
 }
 
 async function writePlan(path: string, result: Result, holdings: Holdings, run: Run): Promise<void> {
-  const sources = holdings.stores.map(({ source, kind, engine, root }) => ({
-    path: source,
-    kind,
-    engine,
-    root,
-  }));
+  const sources = sourcesJson(holdings);
   const warnings = run.warnings.list.map(({ incomplete: _incomplete, ...warning }) => warning);
   const whole = { schemaVersion: 1, command: "plan", sources, warnings, ...planJson(result.found, holdings) };
   await writeHostFile(path, `${JSON.stringify(whole, null, 2)}\n`);

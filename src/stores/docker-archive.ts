@@ -61,9 +61,12 @@ export const dockerArchive: StoreKind = {
 async function startsWith(tree: ReadOnlyTree, path: BytePath, char: string): Promise<boolean> {
   try {
     const source = await tree.open(path);
-    const head = await source.read(0, Math.min(64, source.byteLength));
-    await source.close();
-    return Buffer.from(head).toString("latin1").trimStart().startsWith(char);
+    try {
+      const head = await source.read(0, Math.min(64, source.byteLength));
+      return Buffer.from(head).toString("latin1").trimStart().startsWith(char);
+    } finally {
+      await source.close();
+    }
   } catch {
     return false;
   }

@@ -5,7 +5,7 @@
 import { type BytePath, bytePathFromText } from "../byte-path.ts";
 import { type Digest, digestOf, hexOf } from "../digest.ts";
 import { asObject, stringOrNull } from "../formats/json.ts";
-import type { TreeEntry } from "../trees/tree.ts";
+import type { ReadOnlyTree, TreeEntry } from "../trees/tree.ts";
 import { type FileClass, ImageGraph } from "./image-graph.ts";
 import { ManifestWalker } from "./oci-layout.ts";
 import type { StoreKind } from "./store.ts";
@@ -18,10 +18,8 @@ export const skopeoDir: StoreKind = {
   async detect(tree) {
     const version = await tree.lstat(VERSION);
     if (version?.type !== "file" || version.size > 256) return null;
-    const source = await tree.open(VERSION);
-    const text = Buffer.from(await source.read(0, source.byteLength)).toString("latin1");
-    await source.close();
-    return text.startsWith("Directory Transport Version:") ? { saw: text.trim() } : null;
+    const text = await textAt(tree, VERSION);
+    return text?.startsWith("Directory Transport Version:") ? { saw: text.trim() } : null;
   },
   async read(tree, warn) {
     const images = new ImageGraph(tree, warn);
@@ -52,6 +50,20 @@ export const skopeoDir: StoreKind = {
     return { graph: await images.finish(classify), kind: "skopeo-dir", engine: "skopeo" };
   },
 };
+
+/** Null where it cannot be read: many a folder has a file of that name. */
+async function textAt(tree: ReadOnlyTree, path: BytePath): Promise<string | null> {
+  try {
+    const source = await tree.open(path);
+    try {
+      return Buffer.from(await source.read(0, source.byteLength)).toString("latin1");
+    } finally {
+      await source.close();
+    }
+  } catch {
+    return null;
+  }
+}
 
 async function classify(entry: TreeEntry): Promise<FileClass> {
   if (entry.path === VERSION) return { heading: "metadata", what: "version" };
