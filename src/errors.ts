@@ -18,6 +18,9 @@ export class SourceError extends UllageError {
   readonly code = "source";
 }
 
+/** A source that may be in order, but holds no images: passed over in a folder that holds others. */
+export class NoImages extends SourceError {}
+
 /** Bytes end before what was to be read from them. */
 export class TruncatedError extends UllageError {
   readonly code = "truncated";

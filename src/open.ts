@@ -1,21 +1,13 @@
 /**
  * From a SOURCE to the stores in it: what it is is found by content, never by name.
  */
-import { constants } from "node:fs";
-import { lstat, mkdtemp, open, readdir, realpath, rm, stat, statfs } from "node:fs/promises";
+import { lstat, readdir, realpath, stat, statfs } from "node:fs/promises";
 import { join } from "node:path";
 import type { BytePath } from "./byte-path.ts";
 import { type Compression, decompress, sniffCompression } from "./bytes/decompress.ts";
 import { type ByteSource, openFile } from "./bytes/source.ts";
-import {
-  FormatError,
-  InterruptedError,
-  messageOf,
-  SourceError,
-  TruncatedError,
-  UllageError,
-  UsageError,
-} from "./errors.ts";
+import { peek, spool, watched } from "./bytes/spool.ts";
+import { InterruptedError, messageOf, NoImages, SourceError, UllageError, UsageError } from "./errors.ts";
 import type { Run, Warn } from "./run.ts";
 import { STORE_KINDS } from "./stores/index.ts";
 import type { FileSystemUse, SourceKind, Store, StoreKind } from "./stores/store.ts";
@@ -33,9 +25,6 @@ export interface OpenOptions {
   readonly tmp: string | null;
   readonly stdin: AsyncIterable<Uint8Array>;
 }
-
-/** A file that may be in order, but holds no images: passed over in a folder that holds others. */
-class NoImages extends SourceError {}
 
 /** Opens every source; throws SourceError when one cannot be read at all. */
 export async function openSources(
@@ -56,7 +45,16 @@ export async function openSources(
   }
 }
 
-async function openSource(path: string, options: OpenOptions, run: Run, seen: Set<string>): Promise<Store[]> {
+/** Folders nested deeper than this below a SOURCE are not searched. */
+const SEARCH_DEPTH = 6;
+
+async function openSource(
+  path: string,
+  options: OpenOptions,
+  run: Run,
+  seen: Set<string>,
+  depth = 0,
+): Promise<Store[]> {
   const warn: Warn = (warning) => run.warnings.add({ ...warning, source: path });
   if (path === "-") return [await storeOf(path, await fromStdin(options, run, warn), options, warn, [])];
   let real: string;
@@ -75,7 +73,7 @@ async function openSource(path: string, options: OpenOptions, run: Run, seen: Se
     throw new SourceError(`cannot read ${path}: ${reasonOf(error)}`, { cause: error });
   }
   return isFolder
-    ? openFolder(path, real, options, run, seen)
+    ? openFolder(path, real, options, run, seen, depth)
     : [await openArchive(path, real, options, run, warn)];
 }
 
@@ -93,6 +91,7 @@ async function openFolder(
   options: OpenOptions,
   run: Run,
   seen: Set<string>,
+  depth: number,
 ): Promise<Store[]> {
   const warn: Warn = (warning) => run.warnings.add({ ...warning, source: path });
   const top = options.at ? join(real, options.at) : real;
@@ -103,12 +102,14 @@ async function openFolder(
     throw new SourceError(`cannot read ${path}: ${reasonOf(error)}`, { cause: error });
   });
   const stores: Store[] = [];
+  const device = (await stat(top)).dev;
   let found = false;
   for (const name of names.sort()) {
     const inside = join(path, options.at ?? "", name);
     try {
-      if (!(await mayHoldImages(join(top, name)))) continue;
-      for (const store of await openSource(inside, { ...options, at: null }, run, seen)) stores.push(store);
+      if (!(await mayHoldImages(join(top, name), device, depth))) continue;
+      for (const store of await openSource(inside, { ...options, at: null }, run, seen, depth + 1))
+        stores.push(store);
       found = true; // also where it was given before, and is counted there
     } catch (error) {
       if (error instanceof UsageError || error instanceof InterruptedError) {
@@ -125,10 +126,11 @@ async function openFolder(
   throw new NoImages(`cannot read ${path}: no image archive, layout or store in it`);
 }
 
-/** A folder, or a file that begins as an archive does; links are not followed. */
-async function mayHoldImages(path: string): Promise<boolean> {
+/** A folder of the same file system, or a file that begins as an archive does; links are not followed. */
+async function mayHoldImages(path: string, device: number, depth: number): Promise<boolean> {
   const found = await lstat(path);
-  return found.isDirectory() || (found.isFile() && (await mayBeArchive(path)));
+  if (found.isDirectory()) return found.dev === device && depth < SEARCH_DEPTH;
+  return found.isFile() && (await mayBeArchive(path));
 }
 
 async function mayBeArchive(path: string): Promise<boolean> {
@@ -199,7 +201,7 @@ async function unpackArchive(
   const remark = (tree: TarTree): string =>
     `${path} is compressed as a whole (${compression}): ${source.byteLength} bytes hold a tar of ${tree.byteLength}; sizes are those inside the tar`;
   if (options.tmp !== null) {
-    const unpacked = await spool(path, chunks, options.tmp, run, warn);
+    const unpacked = await spool(path, chunks, options.tmp, run.signal, broken(warn));
     const tree = await plainTree(path, unpacked, warn);
     await source.close();
     return { tree, used: tree.byteLength, remarks: [remark(tree)] };
@@ -211,21 +213,8 @@ async function unpackArchive(
   return { tree, used: tree.byteLength, remarks: [remark(tree)] };
 }
 
-/** A stream that remembers why it broke off, for where its consumer takes that for something else. */
-function watched(chunks: AsyncIterable<Uint8Array>): {
-  readonly chunks: AsyncIterable<Uint8Array>;
-  failure(): string | null;
-} {
-  let failure: string | null = null;
-  async function* through(): AsyncGenerator<Uint8Array> {
-    try {
-      yield* chunks;
-    } catch (error) {
-      failure = messageOf(error);
-      throw error;
-    }
-  }
-  return { chunks: through(), failure: () => failure };
+function broken(warn: Warn): (message: string) => void {
+  return (message) => warn({ code: "archive-broken", path: null, message, incomplete: true });
 }
 
 async function fromStdin(options: OpenOptions, run: Run, warn: Warn): Promise<Opened> {
@@ -234,73 +223,12 @@ async function fromStdin(options: OpenOptions, run: Run, warn: Warn): Promise<Op
   const plain = compression ? decompress(compression, chunks, "-") : chunks;
   const name = "standard input";
   if (options.tmp !== null) {
-    const tree = await plainTree(name, await spool(name, plain, options.tmp, run, warn), warn);
+    const tree = await plainTree(name, await spool(name, plain, options.tmp, run.signal, broken(warn)), warn);
     return { tree, used: tree.byteLength, remarks: [] };
   }
   const tree = await readTarTree(name, plain, options.need, warn);
   if (!tree) throw new SourceError("cannot read standard input: no image archive");
   return { tree, used: tree.byteLength, remarks: [] };
-}
-
-/** The first bytes of a stream, and the stream with them still in front. */
-async function peek(input: AsyncIterable<Uint8Array>): Promise<[Uint8Array, AsyncIterable<Uint8Array>]> {
-  const iterator = input[Symbol.asyncIterator]();
-  let head: Uint8Array = new Uint8Array(0);
-  while (head.length < 16) {
-    const next = await iterator.next();
-    if (next.done) break;
-    head = head.length === 0 ? next.value : Buffer.concat([head, next.value]);
-  }
-  async function* whole(): AsyncGenerator<Uint8Array> {
-    if (head.length > 0) yield head;
-    for (let next = await iterator.next(); !next.done; next = await iterator.next()) yield next.value;
-  }
-  return [head, whole()];
-}
-
-/**
- * Writes a stream into a file of its own below `folder`, which goes when the source is closed. A stream that breaks
- * off is kept as far as it came, as a single pass over it is.
- */
-async function spool(
-  label: string,
-  chunks: AsyncIterable<Uint8Array>,
-  folder: string,
-  run: Run,
-  warn: Warn,
-): Promise<ByteSource> {
-  const own = await mkdtemp(join(folder, "ullage-")).catch((error: unknown) => {
-    throw new UsageError(`cannot use --tmp ${folder}: ${messageOf(error)}`);
-  });
-  const path = join(own, "unpacked.tar");
-  try {
-    const file = await open(path, constants.O_WRONLY | constants.O_CREAT | constants.O_EXCL, 0o600);
-    try {
-      for await (const chunk of chunks) {
-        if (run.signal.aborted) throw new InterruptedError("interrupted");
-        await file.writeFile(chunk);
-      }
-    } catch (error) {
-      if (!(error instanceof FormatError || error instanceof TruncatedError)) throw error;
-      warn({ code: "archive-broken", path: null, message: messageOf(error), incomplete: true });
-    } finally {
-      await file.close();
-    }
-    const source = await openFile(await realpath(path), label);
-    return {
-      ...source,
-      async close() {
-        await source.close();
-        await rm(own, { recursive: true, force: true });
-      },
-    };
-  } catch (error) {
-    await rm(own, { recursive: true, force: true });
-    if (error instanceof UllageError) throw error;
-    throw new SourceError(`cannot unpack ${label} below ${folder}: ${messageOf(error)}; try another --tmp`, {
-      cause: error,
-    });
-  }
 }
 
 async function kindOf(tree: ReadOnlyTree, as: SourceKind | null): Promise<StoreKind | null> {

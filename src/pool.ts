@@ -1,6 +1,7 @@
 /**
  * The worker threads. This file alone knows where the compiled `workers/` are; everything else calls {@link Pool}.
  */
+import { setMaxListeners } from "node:events";
 import { availableParallelism } from "node:os";
 import { fileURLToPath } from "node:url";
 import type { Piscina } from "piscina";
@@ -40,6 +41,7 @@ async function loadTask(name: string): Promise<(job: unknown) => unknown> {
 /** A pool of `size` threads (default: one a core), started when first used. */
 export function createPool(signal: AbortSignal, size = availableParallelism()): Pool {
   let threads: Piscina | null = null;
+  setMaxListeners(0, signal); // every task under way listens to it: with six cores and more, no sign of a leak
   const run = async (name: string, job: unknown): Promise<unknown> => {
     if (signal.aborted) throw new InterruptedError("interrupted");
     if (size === 0) return (await loadTask(name))(job);

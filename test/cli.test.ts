@@ -115,12 +115,12 @@ describe("images as docker images has them", () => {
     const dangling = (await runCli(["images", "-q", "-f", "dangling=true", DEMO])).out.trim();
     expect(dangling).toBe("6ba8a13afa87");
     const web = (await runCli(["images", "-f", "reference=shop/web", "--format", "{{.Tag}}", DEMO])).out;
-    expect(web).toBe("1.0\n1.1\n1.2\nlatest\n");
+    expect(web).toBe("1.2\nlatest\n1.1\n1.0\n");
     const early = (await runCli(["images", "-f", "before=shop/web:1.0", "--format", "{{.Repository}}", DEMO]))
       .out;
     expect(early).toBe("shop/base\n");
     const stars = (await runCli(["images", "-f", "reference=*/a*:2.?", "--format", "{{.Tag}}", DEMO])).out;
-    expect(stars).toBe("2.0\n2.1\n");
+    expect(stars).toBe("2.1\n2.0\n");
   });
 
   test("--format: rows, tables, json", async () => {
@@ -137,9 +137,9 @@ describe("images as docker images has them", () => {
     expect(table.out.split("\n")[0]).toMatch(/^REPOSITORY +EXCLUSIVE$/);
     const json = await runCli(["images", DEMO, "--format", "json"]);
     expect(JSON.parse(json.out.split("\n")[0]!)).toMatchObject({
-      Repository: "shop/api",
-      Tag: "2.0",
-      ID: "418d55d8e1af",
+      Repository: "shop/web",
+      Tag: "1.2",
+      ID: "bb68994580eb",
     });
     expect((await runCli(["df", DEMO, "--format", "{{.total.apparent}}"])).out).toMatch(/^\d+\n$/);
   });

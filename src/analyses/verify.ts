@@ -223,7 +223,7 @@ function checksOf(holdings: Holdings, item: Item, facts: BlobFacts): Check[] {
   const whole = wholeVerdict(blob, facts);
   const checks: Check[] = [];
   const asLayer = diffIds.map((diffId) => {
-    const judged = whole ?? unpackedVerdict(diffId, facts, blob);
+    const judged = whole ?? unpackedVerdict(blob, diffId, facts);
     return { ...base, what: "layer" as const, id: diffId, expected: diffId, ...judged };
   });
   const covered = blob.digest !== null && diffIds.includes(blob.digest) && blob.compressed !== true;
@@ -256,29 +256,35 @@ function wholeVerdict(blob: BlobNode, facts: BlobFacts): Judged | null {
 }
 
 function storedVerdict(blob: BlobNode, expected: Digest, facts: BlobFacts): Judged {
-  const { expectedLength: length, byteLength } = blob;
   const actual = actualOf(expected, facts.stored);
   if (actual === undefined) return unknownAlgorithm(expected);
-  const lengths =
-    length === null || length === byteLength
-      ? null
-      : `${byteLength} bytes, where its descriptor says ${length}`;
-  if (actual === expected) return { verdict: lengths ? "drifted" : "ok", actual, detail: lengths };
+  if (actual === expected) return rightBytes(blob, actual);
+  const { expectedLength: length, byteLength } = blob;
   const short = length !== null && byteLength < length;
-  return { verdict: short ? "truncated" : "corrupt", actual, detail: lengths };
+  return { verdict: short ? "truncated" : "corrupt", actual, detail: wrongLength(blob) };
 }
 
-function unpackedVerdict(expected: Digest, facts: BlobFacts, blob: BlobNode): Judged {
-  if (facts.failure?.where === "unpacked") {
-    const verdict = facts.failure.kind === "truncated" ? "truncated" : "corrupt";
-    return { verdict, actual: null, detail: facts.failure.message };
+function unpackedVerdict(blob: BlobNode, expected: Digest, facts: BlobFacts): Judged {
+  const { failure } = facts;
+  if (failure) {
+    const verdict = failure.kind === "format" ? "corrupt" : failure.kind;
+    return { verdict, actual: null, detail: failure.message };
   }
   const actual = actualOf(expected, facts.unpacked);
   if (actual === undefined) return unknownAlgorithm(expected);
-  if (actual === expected) return { verdict: "ok", actual, detail: null };
-  // An archive made by a one-pass read knows no more than this; the digest of a wrong blob tells nothing further.
-  const detail = blob.role === "unreferenced" ? "no image refers to it" : null;
-  return { verdict: "corrupt", actual, detail };
+  if (actual !== expected) return { verdict: "corrupt", actual, detail: null };
+  return blob.digest === expected ? rightBytes(blob, actual) : { verdict: "ok", actual, detail: null };
+}
+
+/** The stored bytes are those of their digest; their descriptor may still give another length. */
+function rightBytes(blob: BlobNode, actual: Digest): Judged {
+  const detail = wrongLength(blob);
+  return { verdict: detail === null ? "ok" : "drifted", actual, detail };
+}
+
+function wrongLength({ expectedLength, byteLength }: BlobNode): string | null {
+  if (expectedLength === null || expectedLength === byteLength) return null;
+  return `${byteLength} bytes, where its descriptor says ${expectedLength}`;
 }
 
 /** Undefined: that digest was not taken. */

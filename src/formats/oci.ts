@@ -40,7 +40,7 @@ export function parseDescriptor(value: Json | undefined, what: string): Descript
     size: typeof size === "number" && Number.isSafeInteger(size) && size >= 0 ? size : null,
     annotations: stringMap(object.annotations),
     platform: object.platform ? platformOf(asObject(object.platform, `${what}.platform`)) : null,
-    artifactType: stringOrNull(object.artifactType),
+    artifactType: stringOrNull(object.artifactType) || null,
     embedded: typeof object.data === "string",
   };
 }
@@ -99,7 +99,7 @@ export function parseManifest(json: Json, what: string): Index | Manifest | Sche
     kind: "manifest",
     config: parseDescriptor(object.config, `${what}.config`),
     layers: layers.map((item, i) => parseDescriptor(item, `${what}.layers[${i}]`)),
-    artifactType: stringOrNull(object.artifactType),
+    artifactType: stringOrNull(object.artifactType) || null,
     subject: object.subject == null ? null : parseDescriptor(object.subject, `${what}.subject`),
   };
 }

@@ -13,12 +13,17 @@ export const NOW = "2026-11-24T12:00:00Z";
 
 export async function runCli(
   args: readonly string[],
-  options: { stdin?: Uint8Array; env?: Record<string, string>; isTTY?: boolean; signal?: AbortSignal } = {},
+  options: {
+    stdin?: AsyncIterable<Uint8Array>;
+    env?: Record<string, string>;
+    isTTY?: boolean;
+    signal?: AbortSignal;
+  } = {},
 ): Promise<CliResult> {
   const out: string[] = [];
   const err: string[] = [];
   const code = await main(args, {
-    stdin: Readable.from(options.stdin ? [options.stdin] : []),
+    stdin: options.stdin ?? Readable.from([]),
     stdout: { write: (text) => void out.push(text), isTTY: options.isTTY === true },
     stderr: { write: (text) => void err.push(text) },
     env: options.env ?? {},

@@ -1,5 +1,5 @@
-/** Command lines in process, with what they print caught. */
-import { main } from "../../src/cli.ts";
+/** Command lines in process, with the shapes of their JSON. */
+import { runCli } from "./cli.ts";
 import { inChunks } from "./tar-writer.ts";
 
 export interface Ran {
@@ -9,16 +9,8 @@ export interface Ran {
 }
 
 export async function run(argv: readonly string[], stdin: Uint8Array = new Uint8Array(0)): Promise<Ran> {
-  const out: string[] = [];
-  const err: string[] = [];
-  const code = await main(argv, {
-    stdin: inChunks(stdin, 10_000),
-    stdout: { write: (text: string) => out.push(text) },
-    stderr: { write: (text: string) => err.push(text) },
-    env: {},
-    signal: new AbortController().signal,
-  });
-  return { code, stdout: out.join(""), stderr: err.join("") };
+  const { code, out, err } = await runCli(argv, { stdin: inChunks(stdin, 10_000) });
+  return { code, stdout: out, stderr: err };
 }
 
 export interface SizeJson {

@@ -1,0 +1,321 @@
+/**
+ * tar-split: all of a layer's tar but the contents of its files, which lie in the layer's diff folder. Docker keeps
+ * it as `tar-split.json.gz` beside the layer's metadata, Podman as `<layer>.tar-split.gz`.
+ *
+ * gzip of one JSON object a line, after vbatts/tar-split 0.11 (`tar/storage/entry.go`, `packer.go`,
+ * `tar/asm/disassemble.go` and `assemble.go`): segments (`type` 2: headers, padding, the end marker and what follows
+ * it, in base64) and files (`type` 1: name, size and CRC-64/ISO, big-endian, in base64) in the order of the tar.
+ * Byte strings are base64 with padding; sizes in bytes.
+ *
+ * Not handled: the copies of it inside zstd:chunked blobs.
+ */
+import { type BytePath, bytePathFromText, parseBytePath } from "../byte-path.ts";
+import { Crc64 } from "../bytes/crc64.ts";
+import { decompress } from "../bytes/decompress.ts";
+import type { ByteSource } from "../bytes/source.ts";
+import { FormatError, InterruptedError, messageOf, UllageError } from "../errors.ts";
+import { asObject, type Json, type JsonObject, parseJson } from "./json.ts";
+import { BLOCK, padded, type TarEntry, TarHeaders } from "./tar.ts";
+
+export type TarSplitEntry =
+  /** Bytes of the tar as they are; may be none. */
+  { readonly kind: "segment"; readonly bytes: Uint8Array } | TarSplitFile;
+
+/** A member of the tar, of whatever type. */
+export interface TarSplitFile {
+  readonly kind: "file";
+  /** Where its content is, from the diff folder; null for a name that leads out of it, or that no file can have. */
+  readonly path: BytePath | null;
+  /** As written, one char = one byte. */
+  readonly rawName: string;
+  /** Of the content; 0 for folders, links and whiteouts. */
+  readonly size: number;
+  /** Of the content; null where there is none. */
+  readonly crc: bigint | null;
+}
+
+/**
+ * Longer lines are refused. A segment holds at most 1 MiB of what follows the end marker, or the headers of one
+ * member: up to 1 MiB each of PAX records, long name and long link target.
+ */
+const LINE_LIMIT = 6 << 20;
+
+/**
+ * The entries of a tar-split file; `packed` are its bytes as stored. Throws {@link FormatError} at a line that is no
+ * entry, and what {@link decompress} throws, after the entries before it.
+ */
+export async function* readTarSplit(
+  packed: AsyncIterable<Uint8Array>,
+  label: string,
+): AsyncGenerator<TarSplitEntry> {
+  let number = 0;
+  for await (const line of splitLines(decompress("gzip", packed, label), label)) {
+    number++;
+    yield parseEntry(line, `${label}: line ${number}`);
+  }
+}
+
+/** Lines without their end; a view that holds until the next is asked for. */
+async function* splitLines(chunks: AsyncIterable<Uint8Array>, label: string): AsyncGenerator<Uint8Array> {
+  let parts: Uint8Array[] = [];
+  let held = 0;
+  for await (const chunk of chunks) {
+    let at = 0;
+    for (let end = chunk.indexOf(NEWLINE); end >= 0; end = chunk.indexOf(NEWLINE, at)) {
+      const piece = chunk.subarray(at, end);
+      if (held + piece.length > LINE_LIMIT) throw lineTooLong(label);
+      yield held === 0 ? piece : Buffer.concat([...parts, piece]);
+      parts = [];
+      held = 0;
+      at = end + 1;
+    }
+    held += chunk.length - at;
+    if (held > LINE_LIMIT) throw lineTooLong(label);
+    if (at < chunk.length) parts.push(chunk.subarray(at));
+  }
+  if (held > 0) yield Buffer.concat(parts);
+}
+const NEWLINE = 0x0a;
+
+function lineTooLong(label: string): FormatError {
+  return new FormatError("tar-split", `${label}: a line of more than ${LINE_LIMIT} bytes`);
+}
+
+const FILE = 1;
+const SEGMENT = 2;
+
+function parseEntry(line: Uint8Array, what: string): TarSplitEntry {
+  const json = asObject(parseJson(line, what), what);
+  if (json.type === SEGMENT) return { kind: "segment", bytes: bytesOf(json.payload, `${what}: payload`) };
+  if (json.type !== FILE) throw new FormatError("tar-split", `${what}: neither a file nor a segment`);
+  const size = json.size ?? 0;
+  if (typeof size !== "number" || !Number.isSafeInteger(size) || size < 0) {
+    throw new FormatError("tar-split", `${what}: a size that is none`);
+  }
+  const { path, rawName } = nameOf(json, what);
+  return { kind: "file", path, rawName, size, crc: size > 0 ? crcOf(json.payload, what) : null };
+}
+
+/** `name_raw` is there, and `name` is not, for what is not UTF-8; and, of some writers, for U+FFFD, which is. */
+function nameOf(json: JsonObject, what: string): { path: BytePath | null; rawName: string } {
+  const raw = bytesOf(json.name_raw, `${what}: name_raw`);
+  if (raw.length > 0) {
+    const rawName = raw.toString("latin1");
+    return { path: parseBytePath(rawName), rawName };
+  }
+  const name = json.name ?? "";
+  if (typeof name !== "string") throw new FormatError("tar-split", `${what}: a name that is no string`);
+  return { path: bytePathFromText(name), rawName: Buffer.from(name, "utf8").toString("latin1") };
+}
+
+function crcOf(value: Json | undefined, what: string): bigint {
+  const bytes = bytesOf(value, `${what}: payload`);
+  if (bytes.length !== 8) throw new FormatError("tar-split", `${what}: a CRC of ${bytes.length} bytes`);
+  return bytes.readBigUInt64BE();
+}
+
+/** Null and absent are no bytes, as for Go. */
+function bytesOf(value: Json | undefined, what: string): Buffer {
+  if (value === undefined || value === null) return Buffer.alloc(0);
+  if (typeof value === "string" && value.length % 4 === 0 && BASE64.test(value)) {
+    return Buffer.from(value, "base64");
+  }
+  throw new FormatError("tar-split", `${what}: no base64`);
+}
+const BASE64 = /^[A-Za-z0-9+/]*={0,2}$/;
+
+/**
+ * What is wrong with one file. Of a layer whose digest is wrong,
+ * - `missing`, `size`, `checksum` and `name` are damage: the store differs from what was unpacked;
+ * - `unreadable` says nothing either way;
+ * - `sparse` and `whiteout-data` explain it: no engine can rebuild this layer, and whether the rest of it is as it was
+ *   is known file by file only;
+ * - `linked-data` is no explanation: the tar is rebuilt all the same.
+ *
+ * None of these, or only the last, and a wrong digest: the tar-split file itself was changed.
+ */
+export type LayerFinding = {
+  /** As in {@link TarSplitFile}. */
+  readonly path: BytePath | null;
+  readonly rawName: string;
+} & Finding;
+
+type Finding =
+  | { readonly kind: "missing" }
+  | { readonly kind: "size"; readonly expected: number; readonly found: number }
+  | { readonly kind: "checksum"; readonly expected: bigint; readonly found: bigint }
+  | { readonly kind: "unreadable"; readonly message: string }
+  /** A name that leads out of the layer, of a file with content. */
+  | { readonly kind: "name" }
+  /** A GNU sparse member: the writer keeps the expanded length and loses the map. Content is still checked. */
+  | { readonly kind: "sparse" }
+  /** Content under a `.wh.` name, which unpacking throws away. */
+  | { readonly kind: "whiteout-data" }
+  /** A link whose header has a size though no data follows: Docker exports the target's content and then fails. */
+  | { readonly kind: "linked-data" };
+
+type Report = (finding: Finding) => void;
+
+export interface LayerFiles {
+  /** The regular file at `path`, not through links; null where there is none. Closed after use. */
+  open(path: BytePath): Promise<ByteSource | null>;
+}
+
+/**
+ * Rebuilds the tar of a layer chunk by chunk, for its digest to be compared with the diffId. `onFinding` hears of each
+ * file that is not as it was when unpacked, and the tar goes on after it: where content cannot be had, zeros stand in
+ * for as many bytes as the header says, so that headers stay where they were.
+ *
+ * A chunk may be reused once the next is asked for. Throws what `entries` throws; what reading a file throws is a
+ * finding.
+ */
+export async function* assembleLayer(
+  entries: AsyncIterable<TarSplitEntry>,
+  files: LayerFiles,
+  onFinding: (finding: LayerFinding) => void,
+): AsyncGenerator<Uint8Array> {
+  const headers = new HeaderWatch();
+  const filler = new Filler();
+  for await (const entry of entries) {
+    if (entry.kind === "segment") {
+      headers.segment(entry.bytes);
+      if (entry.bytes.length > 0) yield entry.bytes;
+      continue;
+    }
+    const member = headers.file(entry);
+    if (entry.size === 0) continue;
+    const report = (finding: Finding) => onFinding({ path: entry.path, rawName: entry.rawName, ...finding });
+    if (entry.crc === 0n && member?.realSize !== entry.size) {
+      report({ kind: "linked-data" });
+    } else if (member?.sparse) {
+      report({ kind: "sparse" });
+      for await (const _ of readContent(entry, files, report));
+      yield* filler.zeros(member.size);
+    } else {
+      let left = entry.size;
+      for await (const chunk of readContent(entry, files, report)) {
+        left -= chunk.length;
+        yield chunk;
+      }
+      if (left > 0) yield* filler.zeros(left);
+    }
+  }
+}
+
+/** What can be had of a file's content, never more than its size. */
+async function* readContent(
+  file: TarSplitFile,
+  files: LayerFiles,
+  report: Report,
+): AsyncGenerator<Uint8Array> {
+  if (!file.path) return report({ kind: "name" });
+  const source = await openContent(file.path, files, report);
+  if (source === null) return;
+  try {
+    if (source.byteLength !== file.size) {
+      return report({ kind: "size", expected: file.size, found: source.byteLength });
+    }
+    const crc = new Crc64();
+    for await (const chunk of chunksOf(source)) {
+      crc.update(chunk);
+      yield chunk;
+    }
+    const found = crc.digest();
+    if (found !== file.crc) report({ kind: "checksum", expected: file.crc!, found });
+  } catch (error) {
+    report({ kind: "unreadable", message: reasonOf(error) });
+  } finally {
+    await source.close();
+  }
+}
+
+async function openContent(path: BytePath, files: LayerFiles, report: Report): Promise<ByteSource | null> {
+  try {
+    const source = await files.open(path);
+    if (source === null) report({ kind: UNKEPT.test(path) ? "whiteout-data" : "missing" });
+    return source;
+  } catch (error) {
+    report({ kind: "unreadable", message: reasonOf(error) });
+    return null;
+  }
+}
+
+const UNKEPT = /(?:^|\/)\.wh\./;
+
+/** One read where that is enough: most files are small, and a stream each takes twice as long. */
+async function* chunksOf(source: ByteSource): AsyncGenerator<Uint8Array> {
+  if (source.byteLength <= SMALL) yield await source.read(0, source.byteLength);
+  else yield* source.stream();
+}
+const SMALL = 1 << 18;
+
+/** Why reading failed; rethrows what is no failure to read. */
+function reasonOf(error: unknown): string {
+  const isIo = typeof (error as NodeJS.ErrnoException).syscall === "string";
+  if (error instanceof InterruptedError || !(isIo || error instanceof UllageError)) throw error;
+  return messageOf(error);
+}
+
+/**
+ * Zeros in place of content. All of it together is limited, since a size is only a claim: a layer that has lost more
+ * goes on without, and its headers are found no more.
+ */
+class Filler {
+  private left = 1 << 30;
+
+  *zeros(length: number): Generator<Uint8Array> {
+    const end = this.left - Math.min(length, this.left);
+    while (this.left > end) {
+      const chunk = ZEROS.subarray(0, this.left - end);
+      this.left -= chunk.length;
+      yield chunk;
+    }
+  }
+}
+const ZEROS = new Uint8Array(1 << 18);
+
+/** The headers of one member, with the padding before them, take less. */
+const HEADER_LIMIT = 4 << 20;
+
+/** Reads the headers that go by in segments, to know what each file is in the tar. */
+class HeaderWatch {
+  /** Bytes of the tar before the segments held. */
+  private position = 0;
+  private segments: Uint8Array[] = [];
+  private held = 0;
+
+  segment(bytes: Uint8Array): void {
+    this.held += bytes.length;
+    if (this.held > HEADER_LIMIT) this.segments = [];
+    else this.segments.push(bytes);
+  }
+
+  /** The member that a file is the content of; null where the segments before it do not say. */
+  file(file: TarSplitFile): TarEntry | null {
+    const { segments } = this;
+    const bytes = segments.length === 1 ? segments[0]! : Buffer.concat(segments);
+    const member = parseHeaders(bytes, padded(this.position) - this.position);
+    this.position += this.held + (member?.size ?? file.size);
+    this.segments = [];
+    this.held = 0;
+    return member;
+  }
+}
+
+function parseHeaders(bytes: Uint8Array, start: number): TarEntry | null {
+  const headers = new TarHeaders();
+  try {
+    for (let at = start; at + BLOCK <= bytes.length; ) {
+      const step = headers.header(bytes.subarray(at, at + BLOCK), at);
+      at += BLOCK;
+      if (step.want === "data") return step.entry;
+      if (step.want === "extension") {
+        headers.extend(bytes.subarray(at, at + step.length));
+        at += padded(step.length);
+      } else if (step.want === "end") return null;
+    }
+  } catch (error) {
+    if (!(error instanceof FormatError)) throw error; // what is wrong with the tar is for its digest to tell
+  }
+  return null;
+}
