@@ -5,8 +5,8 @@ import { archiveOf, layoutOf } from "./verify.mjs";
 
 const LIMIT_MB = 250;
 
-async function peakOf(bench, what, path) {
-  const { peak, output } = await probed(["verify", "--json", path], { keep: true });
+async function peakOf(bench, what, path, ...flags) {
+  const { peak, output } = await probed(["verify", "--json", ...flags, path], { keep: true });
   const { bytes, seconds } = JSON.parse(output).throughput;
   bench.say(`${what}: ${megabytes(bytes)} read at ${speed(bytes, seconds)}, peak ${megabytes(peak)}`);
   return peak;
@@ -36,6 +36,9 @@ export async function run(bench) {
   let highest = 0;
   for (const [what, input] of Object.entries(cases))
     highest = Math.max(highest, await peakOf(bench, what, await input()));
+  const layout = (await layoutOf(bench)).path;
+  for (const workers of ["1", "8"])
+    await peakOf(bench, `gzip, --workers ${workers}`, layout, "--workers", workers);
   bench.judge("verify, highest peak of memory", highest / 1e6, "at most", LIMIT_MB, " MB");
 }
 

@@ -3,7 +3,7 @@
  */
 import { lstat, readdir, realpath, stat, statfs } from "node:fs/promises";
 import { join } from "node:path";
-import type { BytePath } from "./byte-path.ts";
+import { type BytePath, bytePathFromText } from "./byte-path.ts";
 import { type Compression, decompress, sniffCompression } from "./bytes/decompress.ts";
 import { type ByteSource, openFile } from "./bytes/source.ts";
 import { peek, spool, watched } from "./bytes/spool.ts";
@@ -268,9 +268,10 @@ async function readStore(
   known: readonly StoreKind[],
 ): Promise<Store> {
   let { tree } = opened;
+  let root = tree.holder === "archive" ? (options.at ?? "") : "";
+  if (root !== "") tree = await subTree(tree, folderIn(root));
   let kind = known[0] ?? (await kindOf(tree, options.as));
-  let root = "";
-  if (!kind && tree.holder === "archive") {
+  if (!kind && root === "" && tree.holder === "archive") {
     const folder = await onlyFolder(tree);
     if (folder !== null) {
       root = folder;
@@ -284,7 +285,7 @@ async function readStore(
     kind: found,
     source: path,
     engine,
-    root,
+    root: root || (options.at ?? ""),
     graph,
     used: opened.used,
     filesystem: found.endsWith("-archive") ? null : await fileSystemOf(path),
@@ -310,6 +311,12 @@ function noStore(path: string, tree: ReadOnlyTree): SourceError {
   return new NoImages(
     `cannot read ${path}: an archive, but not one of images: no manifest.json, index.json or repositories in it`,
   );
+}
+
+function folderIn(text: string): BytePath {
+  const path = bytePathFromText(text);
+  if (!path) throw new UsageError(`--at ${text}: not a folder inside the source`);
+  return path;
 }
 
 /** The one folder that all entries are in. */

@@ -17,8 +17,14 @@ export interface KeepRules {
   readonly unusedForMs: number | null;
 }
 
-/** Why each kept image is kept; images without an entry may go. */
-export function keptImages(holdings: Holdings, rules: KeepRules, now: Date): Map<NodeId, string> {
+export interface Kept {
+  /** Why each kept image is kept; images without an entry may go. */
+  readonly because: ReadonlyMap<NodeId, string>;
+  /** Patterns and lines that match no image at all. */
+  readonly idle: readonly string[];
+}
+
+export function keptImages(holdings: Holdings, rules: KeepRules, now: Date): Kept {
   const kept = new Map<NodeId, string>();
   const globs = rules.patterns.map((pattern) => ({ pattern, regex: globToRegex(pattern) }));
   const excludes = rules.excludes.map((line) => ({ line, regex: basicRegex(line) }));
@@ -36,7 +42,16 @@ export function keptImages(holdings: Holdings, rules: KeepRules, now: Date): Map
       usedSince(image, rules.unusedForMs, now);
     if (because !== null) kept.set(id, because);
   }
-  return kept;
+  const images = holdings.images.map((id) => holdings.image(id));
+  const idle = [
+    ...globs
+      .filter((glob) => !images.some((image) => matchedBy(image, [glob])))
+      .map((glob) => `--keep ${glob.pattern}`),
+    ...excludes
+      .filter((one) => !images.some((image) => excludedBy(image, [one])))
+      .map((one) => `${one.line} of --keep-file`),
+  ];
+  return { because: kept, idle };
 }
 
 /** What could not be read is never chosen: nobody knows what would go with it. */
@@ -102,6 +117,18 @@ export function repositoryOf(name: string): string {
   return colon > withoutDigest.lastIndexOf("/") ? withoutDigest.slice(0, colon) : withoutDigest;
 }
 
+/** {@link repositoryOf}, or the source for a name that is a tag alone. */
+export function repositoryIn(name: string, source: string): string {
+  return /[:/@]/.test(name) ? repositoryOf(name) : source;
+}
+
+/** Negative where `a` is earlier; RFC 3339 in UTC with fractions of any length; null is before all. */
+export function compareTimes(a: string | null, b: string | null): number {
+  if (a === null || b === null) return (a === null ? 0 : 1) - (b === null ? 0 : 1);
+  const fraction = (text: string): number => Number(`0${/\.\d+/.exec(text)?.[0] ?? ""}`);
+  return Date.parse(`${a.slice(0, 19)}Z`) - Date.parse(`${b.slice(0, 19)}Z`) || fraction(a) - fraction(b);
+}
+
 function newestOf(holdings: Holdings, count: number): Set<NodeId> {
   const newest = new Set<NodeId>();
   if (count <= 0) return newest;
@@ -113,15 +140,17 @@ function newestOf(holdings: Holdings, count: number): Set<NodeId> {
 export function byRepository(holdings: Holdings): Map<string, NodeId[]> {
   const repositories = new Map<string, NodeId[]>();
   for (const id of holdings.images) {
-    for (const repository of new Set(holdings.image(id).names.map(repositoryOf))) {
+    // A layout may name images by a bare tag: then the layout is the repository.
+    const { source } = holdings.storeOf(id);
+    for (const repository of new Set(holdings.image(id).names.map((name) => repositoryIn(name, source)))) {
       const known = repositories.get(repository);
       if (known) known.push(id);
       else repositories.set(repository, [id]);
     }
   }
-  const time = (id: NodeId): string => holdings.image(id).created ?? "";
-  for (const ids of repositories.values())
-    ids.sort((a, b) => (time(a) < time(b) ? 1 : time(a) > time(b) ? -1 : a - b));
+  for (const ids of repositories.values()) {
+    ids.sort((a, b) => compareTimes(holdings.image(b).created, holdings.image(a).created) || a - b);
+  }
   return repositories;
 }
 

@@ -2,7 +2,7 @@
 import { addSizes, type ImageNode, NOTHING, type NodeId, type Size } from "../graph/graph.ts";
 import { reachable, type UserSets } from "../graph/sharing.ts";
 import { type Holdings, titleOf } from "./holdings.ts";
-import { byRepository, repositoryOf } from "./keep.ts";
+import { byRepository, compareTimes, repositoryIn } from "./keep.ts";
 import { jointWeight, type LossConstants, type LossTerms, lossTerms } from "./loss.ts";
 
 export interface Ledger {
@@ -56,7 +56,8 @@ function supersededImages(holdings: Holdings): Map<NodeId, string> {
   const superseded = new Map<NodeId, string>();
   for (const id of holdings.images) {
     const image = holdings.image(id);
-    const newer = image.names.map((name) => newest.get(repositoryOf(name))!);
+    const { source } = holdings.storeOf(id);
+    const newer = image.names.map((name) => newest.get(repositoryIn(name, source))!);
     if (newer.length === 0) superseded.set(id, "untagged");
     else if (newer.every((one) => isNewer(holdings.image(one), image))) {
       superseded.set(id, `${titleOf(holdings.image(newer[0]!))} is newer`);
@@ -66,7 +67,7 @@ function supersededImages(holdings: Holdings): Map<NodeId, string> {
 }
 
 function isNewer(a: ImageNode, b: ImageNode): boolean {
-  return a.created !== null && b.created !== null && a.created > b.created;
+  return a.created !== null && b.created !== null && compareTimes(a.created, b.created) > 0;
 }
 
 /** What deleting `order` one after the other frees and loses at each step: a set's bytes go with the last of its images. */

@@ -80,8 +80,12 @@ export function lossTerms(
     hardness: superseded ? base * constants.supersededFactor : base,
     hardnessFrom: superseded ? `${base}: ${from}; x ${constants.supersededFactor}: ${superseded}` : from,
     likelihood: Math.max(constants.leastLikelihood, decayed),
-    likelihoodFrom: evidence ? `${evidence.from} ${Math.floor(age!)} days ago` : "no date to go by",
+    likelihoodFrom: evidence ? `${evidence.from} ${daysAgo(Math.floor(age!))}` : "no date to go by",
   };
+}
+
+function daysAgo(days: number): string {
+  return days === 0 ? "today" : days === 1 ? "yesterday" : `${days} days ago`;
 }
 
 /**

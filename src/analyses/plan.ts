@@ -5,6 +5,7 @@ import type { Run } from "../run.ts";
 import { frontier, knees } from "../solver/frontier.ts";
 import type { ClosureProblem } from "../solver/problem.ts";
 import type { Proof } from "../solver/solve.ts";
+import type { Store } from "../stores/store.ts";
 import { held } from "./df.ts";
 import { type Holdings, titleOf } from "./holdings.ts";
 import { type KeepRules, keptImages } from "./keep.ts";
@@ -35,6 +36,8 @@ export interface PlanStep {
   readonly frees: Size;
   readonly cumulative: Size;
   readonly loss: number;
+  /** Its bytes are shared with the next step, and go with that one. */
+  readonly joined: boolean;
   readonly why: readonly string[];
   /** Null where it was not asked for, and for orphans. */
   readonly explain: Explanation | null;
@@ -61,57 +64,74 @@ export interface PlanResult {
   readonly kept: readonly { readonly id: string; readonly title: string; readonly because: string }[];
   /** Numbers of steps after which stopping makes sense. */
   readonly knees: readonly number[];
+  /** The least loss at which the target can be had, where that is above `maxLoss`. */
+  readonly leastLoss: number | null;
+  /** Keep rules that match no image. */
+  readonly idleRules: readonly string[];
 }
 
 export async function plan(holdings: Holdings, options: PlanOptions, run: Run): Promise<PlanResult> {
   const ledger = makeLedger(holdings, options.loss, run.now);
-  const kept = keptImages(holdings, options.keep, run.now);
-  // What cannot be had again is not touched as long as the rest reaches the target.
-  const precious = holdings.images.filter((id) => holdings.image(id).pullable === false && !kept.has(id));
-  const whole = buildModel(holdings, ledger, options.include, (id) => kept.has(id));
+  const { because: kept, idle: idleRules } = keptImages(holdings, options.keep, run.now);
+  const orphans = options.include.has("orphans") ? orphansOf(holdings) : NO_ORPHANS;
+  const images = options.include.has("images") ? holdings.images.filter((id) => !kept.has(id)) : [];
+  const whole = buildModel(holdings, ledger, images, orphans.free);
   const asked = options.free !== null || options.maxLoss !== null;
-  const { model, proof } = asked ? await search() : { model: whole, proof: null };
-  const chosen = proof?.choice ? proof.choice.items.map((item) => model.units[item]!) : frontierUnits(model);
-  const order = proof?.choice ? inOrder(holdings, ledger, options.include, chosen) : chosen;
+  const { model, proof, leastLoss } = asked ? await search() : { model: whole, proof: null, leastLoss: null };
+  const chosen = proof?.choice ? proof.choice.items.map((item) => model.units[item]!) : null;
+  const order = chosen ? inOrder(holdings, ledger, chosen) : bundles(model);
   const steps = describe(holdings, ledger, options.explain, order);
   const curve = steps.map((step) => ({ gain: held(step.frees), cost: step.loss }));
   return {
     target: options.free,
-    reachable: !asked || proof?.choice != null,
+    reachable: !asked || (proof?.choice != null && leastLoss === null),
     reclaimed: steps[steps.length - 1]?.cumulative ?? NOTHING,
     loss: steps.reduce((sum, step) => sum + step.loss, 0),
     optimal: proof?.choice != null && proof.optimal,
     gap: proof?.choice ? proof.gap : null,
     bound: proof && Number.isFinite(proof.bound) ? proof.bound : null,
     steps,
-    kept: [...kept].map(([id, because]) => keptJson(holdings.image(id), because)),
+    kept: [...[...kept].map(([id, because]) => keptJson(holdings.image(id), because)), ...orphans.kept],
     knees: !asked && steps.length > 2 ? knees(curve) : [],
+    leastLoss,
+    idleRules,
   };
 
-  async function search(): Promise<{ model: Model; proof: Proof }> {
-    if (precious.length > 0) {
-      const isPinned = (id: NodeId): boolean => kept.has(id) || precious.includes(id);
-      const first = buildModel(holdings, ledger, options.include, isPinned);
-      const found = await solve(first, options, run);
-      if (found.choice) return { model: first, proof: found };
+  /** What cannot be had again is not touched as long as the rest reaches the target. */
+  async function search(): Promise<{ model: Model; proof: Proof; leastLoss: number | null }> {
+    const again = images.filter((id) => holdings.image(id).pullable !== false);
+    const models =
+      again.length < images.length ? [buildModel(holdings, ledger, again, orphans.free), whole] : [whole];
+    let last = { model: whole, proof: UNREACHED };
+    for (const model of models) {
+      last = { model, proof: await solve(model, options.free, options.maxLoss, run, options.timeMs) };
+      if (last.proof.choice) break;
     }
-    return { model: whole, proof: await solve(whole, options, run) };
+    const cost = last.proof.choice?.cost ?? 0;
+    if (options.free === null || options.maxLoss === null || cost <= options.maxLoss)
+      return { ...last, leastLoss: null };
+    const within = await solve(last.model, null, options.maxLoss, run, options.timeMs);
+    return { model: last.model, proof: within, leastLoss: cost };
   }
 }
+
+const UNREACHED: Proof = { choice: null, bound: Number.POSITIVE_INFINITY, gap: 0, optimal: true };
 
 function keptJson(image: ImageNode, because: string): PlanResult["kept"][number] {
   return { id: image.imageId, title: titleOf(image), because };
 }
 
-async function solve(model: Model, options: PlanOptions, run: Run): Promise<Proof> {
-  const { problem } = model;
-  const targets = options.free === null ? [] : [{ gain: problem.gain, atLeast: options.free }];
-  const maxCost = options.free === null ? options.maxLoss : null;
-  const limits = { timeMs: options.timeMs, gap: 0 };
-  const found = await run.pool.run("solve", { problem, targets, maxCost, limits });
-  const tooDear =
-    options.free !== null && options.maxLoss !== null && (found.choice?.cost ?? 0) > options.maxLoss;
-  return tooDear ? { ...found, choice: null } : found;
+/** The least loss that frees `free` bytes; without a target, the most bytes within a loss of `maxLoss`. */
+async function solve(
+  { problem }: Model,
+  free: number | null,
+  maxLoss: number | null,
+  run: Run,
+  timeMs: number,
+): Promise<Proof> {
+  const targets = free === null ? [] : [{ gain: problem.gain, atLeast: free }];
+  const maxCost = free === null ? maxLoss : null;
+  return run.pool.run("solve", { problem, targets, maxCost, limits: { timeMs, gap: 0 } });
 }
 
 /** The integer program, and which nodes its items stand for. */
@@ -127,12 +147,10 @@ interface Model {
 function buildModel(
   holdings: Holdings,
   ledger: Ledger,
-  include: ReadonlySet<string>,
-  isPinned: (image: NodeId) => boolean,
+  images: readonly NodeId[],
+  orphans: readonly NodeId[],
 ): Model {
-  const wanted = include.has("images") ? holdings.images.filter((id) => !isPinned(id)) : [];
-  const orphans = include.has("orphans") ? orphansOf(holdings) : [];
-  const units = [...wanted, ...orphans];
+  const units = [...images, ...orphans];
   const items = units.length;
   const { sets, parts } = ledger.users;
   const gain = new Float64Array(items + sets.length);
@@ -142,7 +160,7 @@ function buildModel(
     if (place === undefined) gain[item] = held(holdings.node(id).size);
     else cost[item] = ledger.imageLoss[place]!;
   });
-  const itemOf = new Map(wanted.map((id, item) => [id, item]));
+  const itemOf = new Map(images.map((id, item) => [id, item]));
   const predStart = new Int32Array(sets.length + 1);
   const preds: number[] = [];
   // Set s is node items + s. Set 0, which has no members and so never completes, stands for all that stays.
@@ -158,26 +176,50 @@ function buildModel(
   return { problem, units };
 }
 
-function orphansOf(holdings: Holdings): NodeId[] {
-  return holdings.graph.nodes.flatMap((node, id) =>
-    !holdings.reached[id] && held(node.size) > 0 ? [id] : [],
-  );
+interface Orphans {
+  readonly free: readonly NodeId[];
+  readonly kept: PlanResult["kept"];
 }
 
-function frontierUnits(model: Model): NodeId[] {
-  return frontier(model.problem).flatMap((step) => step.items.map((item) => model.units[item]!));
+const NO_ORPHANS: Orphans = { free: [], kept: [] };
+
+/** What nothing refers to may go, unless an image of its source lacks something: this may be it, under another name. */
+function orphansOf(holdings: Holdings): Orphans {
+  const lacking = new Map<Store, string>();
+  for (const id of holdings.images) {
+    const image = holdings.image(id);
+    if (image.absent.some((one) => one.verdict === "missing"))
+      lacking.set(holdings.storeOf(id), titleOf(image));
+  }
+  const free: NodeId[] = [];
+  const kept: PlanResult["kept"][number][] = [];
+  holdings.graph.nodes.forEach((node, id) => {
+    if (holdings.reached[id] || held(node.size) === 0) return;
+    const title = lacking.get(holdings.storeOf(id));
+    const path = node.path === null ? "" : displayPath(node.path);
+    if (title === undefined) free.push(id);
+    else kept.push({ id: path, title: path, because: `it may be what ${title} lacks; ullage verify tells` });
+  });
+  return { free, kept };
+}
+
+/** The frontier: what goes together because it pays only together is one bundle. */
+function bundles(model: Model): NodeId[][] {
+  return frontier(model.problem).map((step) => step.items.map((item) => model.units[item]!));
 }
 
 /** A chosen set in the order of the frontier: what gives most for least comes first. */
-function inOrder(
-  holdings: Holdings,
-  ledger: Ledger,
-  include: ReadonlySet<string>,
-  chosen: readonly NodeId[],
-): NodeId[] {
-  const only = new Set(chosen);
-  const model = buildModel(holdings, ledger, include, (id) => !only.has(id));
-  return [...new Set([...frontierUnits(model).filter((id) => only.has(id)), ...chosen])];
+function inOrder(holdings: Holdings, ledger: Ledger, chosen: readonly NodeId[]): NodeId[][] {
+  const isImage = (id: NodeId): boolean => ledger.place.has(id);
+  const model = buildModel(
+    holdings,
+    ledger,
+    chosen.filter(isImage),
+    chosen.filter((id) => !isImage(id)),
+  );
+  const ordered = bundles(model);
+  const seen = new Set(ordered.flat());
+  return [...ordered, ...chosen.filter((id) => !seen.has(id)).map((id) => [id])];
 }
 
 /** What each step frees and costs when the steps are done one after the other. */
@@ -185,14 +227,23 @@ function describe(
   holdings: Holdings,
   ledger: Ledger,
   explain: boolean,
-  order: readonly NodeId[],
+  order: readonly NodeId[][],
 ): PlanStep[] {
-  const steps = marginals(holdings, ledger, order);
+  const ids = order.flat();
+  const joined = order.flatMap((bundle) => bundle.map((_, i) => i < bundle.length - 1));
+  const steps = marginals(holdings, ledger, ids);
   let cumulative = NOTHING;
-  return order.map((id, i): PlanStep => {
+  return ids.map((id, i): PlanStep => {
     const { frees, loss } = steps[i]!;
     cumulative = addSizes(cumulative, frees);
-    const base = { node: id, source: holdings.storeOf(id).source, frees, cumulative, loss };
+    const base = {
+      node: id,
+      source: holdings.storeOf(id).source,
+      frees,
+      cumulative,
+      loss,
+      joined: joined[i]!,
+    };
     const node = holdings.node(id);
     if (node.kind !== "image") {
       const path = node.path === null ? "" : displayPath(node.path);
@@ -203,7 +254,9 @@ function describe(
       kind: "image",
       id: node.imageId,
       names: node.names,
-      why: reasons(ledger, id, node),
+      why: joined[i]
+        ? [...reasons(ledger, id, node), "pays together with the next"]
+        : reasons(ledger, id, node),
       explain: explain ? explanation(holdings, ledger, id, frees) : null,
     };
   });

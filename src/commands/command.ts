@@ -100,8 +100,3 @@ export function parseCount(text: unknown, option: string): number | null {
   if (typeof text === "string" && /^[0-9]{1,9}$/.test(text)) return Number(text);
   throw new UsageError(`${option} ${String(text)}: expected a whole number`);
 }
-
-/** The word after which a path stands safely in a shell line. */
-export function shellQuote(text: string): string {
-  return /^[\w./:@%+=,-]+$/.test(text) ? text : `'${text.replaceAll("'", "'\\''")}'`;
-}

@@ -8,10 +8,10 @@ import {
   optionalText,
   parseCount,
   type RawOptions,
-  shellQuote,
   sizeJson,
   sortRows,
 } from "./command.ts";
+import { shellQuote } from "./plan-script.ts";
 
 interface Options {
   readonly list: boolean;

@@ -7,9 +7,10 @@ import type { Run } from "../run.ts";
 import { formatSize, paint } from "../views/style.ts";
 import { renderTable } from "../views/table.ts";
 import { formatBytes, plural } from "../views/units.ts";
-import { type Command, type RawOptions, shellQuote } from "./command.ts";
+import type { Command, RawOptions } from "./command.ts";
 import { dfJson, dfTable } from "./df.ts";
 import { planJson, stepName } from "./plan.ts";
+import { shellQuote } from "./plan-script.ts";
 import { checkTable, verifyExit, verifyJson, verifySummary } from "./verify.ts";
 
 interface Options {
@@ -83,6 +84,8 @@ async function firstSteps(holdings: Holdings, run: Run): Promise<PlanResult> {
   const options = { keep, loss: DEFAULT_LOSS, free: null, maxLoss: null, include, explain: false, timeMs: 0 };
   const whole = await plan(holdings, options, run);
   const steps = whole.steps.slice(0, SHOWN_STEPS);
+  // A step that pays only together with the next is no advice by itself.
+  while (steps[steps.length - 1]?.joined && whole.steps[steps.length]) steps.push(whole.steps[steps.length]!);
   const reclaimed = steps[steps.length - 1]?.cumulative ?? whole.reclaimed;
   const loss = steps.reduce((sum, step) => sum + step.loss, 0);
   return { ...whole, steps, reclaimed, loss, knees: whole.knees.filter((knee) => knee < steps.length) };

@@ -9,7 +9,7 @@ import { asObject, parseJson } from "../formats/json.ts";
 import type { Run } from "../run.ts";
 import { formatSize, paint, type TextStyle } from "../views/style.ts";
 import { type Column, renderTable } from "../views/table.ts";
-import { formatBytes, parseAmount, parseDuration, plural } from "../views/units.ts";
+import { formatBytes, parseAmount, parseBytes, parseDuration, plural } from "../views/units.ts";
 import {
   type Command,
   collect,
@@ -17,11 +17,11 @@ import {
   optionalText,
   parseCount,
   type RawOptions,
-  shellQuote,
   sizeJson,
   sourcesJson,
   texts,
 } from "./command.ts";
+import { commandOf, planScript } from "./plan-script.ts";
 import { shortList } from "./verify.ts";
 
 interface Options {
@@ -35,6 +35,7 @@ interface Options {
   readonly script: boolean;
   readonly curve: boolean;
   readonly output: string | null;
+  readonly idsOnly: boolean;
 }
 
 interface Result {
@@ -75,6 +76,12 @@ export const command: Command<Options, Result> = {
       .option("-o, --output <file>", "write the plan as JSON to a file");
   },
   async options(raw: RawOptions) {
+    const target = [raw.free, raw.untilFree, raw.untilUsed, raw.maxLoss];
+    if (raw.script === true && target.every((one) => one === undefined)) {
+      throw new UsageError(
+        "--script carries out a decision: say how much with --free, --until-free or --max-loss",
+      );
+    }
     return {
       plan: {
         keep: {
@@ -98,20 +105,26 @@ export const command: Command<Options, Result> = {
       script: raw.script === true,
       curve: raw.curve === true,
       output: optionalText(raw.output),
+      idsOnly: raw.quiet === true,
     };
   },
   need: () => "index",
   async analyse(holdings, options, run) {
     const usage = df(holdings, { list: false, top: null });
     const free = targetOf(options, usage);
-    const maxLoss = options.maxLoss === null ? null : parseAmount(options.maxLoss, Number.NaN, "--max-loss");
+    const maxLoss = options.maxLoss === null ? null : parseBytes(options.maxLoss);
+    if (options.maxLoss !== null && maxLoss === null) {
+      throw new UsageError(`--max-loss ${options.maxLoss}: expected bytes to bring back, such as 500MB`);
+    }
     const found = await plan(holdings, { ...options.plan, free, maxLoss }, run);
     const result = { found, usage, holdings };
+    warnOfIdleRules(found, run);
     if (options.output !== null) await writePlan(options.output, result, holdings, run);
     return result;
   },
   text(result, style, options) {
-    if (options.script) return script(result);
+    if (options.script) return planScript(result.found.steps, result.holdings);
+    if (options.idsOnly) return result.found.steps.map((step) => step.id).join("\n");
     if (options.curve) return curve(result.found, style);
     return planText(result.found, result.usage, style, options.explain);
   },
@@ -204,8 +217,12 @@ function headline(found: PlanResult, style: TextStyle): string {
       : `all that may go is ${frees}, in the order that gives most for the least loss`;
   }
   const target = formatBytes(found.target, style.units);
+  if (!found.reachable && found.leastLoss !== null) {
+    return `${target} can be had only at a loss of ${formatBytes(found.leastLoss, style.units)}, which is above --max-loss; within it ${frees} can`;
+  }
   if (!found.reachable) return `${target} cannot be reached: all that may go frees ${frees}`;
-  return `${plural(found.steps.length, "deletion")} free ${frees} (asked: ${target}) at a loss of ${formatBytes(found.loss, style.units)}`;
+  const count = found.steps.length;
+  return `${plural(count, "deletion")} ${count === 1 ? "frees" : "free"} ${frees} (asked: ${target}) at a loss of ${formatBytes(found.loss, style.units)}`;
 }
 
 function proofLine(found: PlanResult, style: TextStyle): string | null {
@@ -298,43 +315,6 @@ function perByte(step: PlanStep): string {
   return frees > 0 ? (step.loss / frees).toFixed(3) : "";
 }
 
-/** Archives cannot be edited in place, so that the commands write them anew; a layout's tags can be removed. */
-function script({ found, holdings }: Result): string {
-  const lines = ["#!/bin/sh", "# Written by ullage plan: read it before you run it.", "set -eu"];
-  const going = new Set(found.steps.map((step) => step.node));
-  for (const store of holdings.stores) {
-    const steps = found.steps.filter((step) => holdings.storeOf(step.node) === store);
-    if (steps.length === 0) continue;
-    if (steps.some((step) => commandOf(step, holdings) !== null)) {
-      for (const step of steps)
-        lines.push(commandOf(step, holdings) ?? `# ${stepName(step)}: goes with the next line`);
-      lines.push(`umoci gc --layout ${shellQuote(store.source)}`);
-      continue;
-    }
-    const names = holdings.images
-      .filter((id) => holdings.storeOf(id) === store && !going.has(id))
-      .flatMap((id) =>
-        holdings.image(id).names.length > 0 ? holdings.image(id).names : [holdings.image(id).imageId],
-      );
-    lines.push(
-      `# ${store.source}: nothing in an archive can be deleted in place; this writes it anew without ${steps.map(stepName).join(", ")}`,
-    );
-    if (names.length === 0) lines.push(`rm ${shellQuote(store.source)}`);
-    else {
-      lines.push(`docker load -i ${shellQuote(store.source)}`);
-      lines.push(`docker save -o ${shellQuote(`${store.source}.new`)} ${names.map(shellQuote).join(" ")}`);
-    }
-  }
-  return lines.join("\n");
-}
-
-/** The engine's command for one step; null where a store has none. */
-function commandOf(step: PlanStep, holdings: Holdings): string | null {
-  const store = holdings.storeOf(step.node);
-  if (store.kind !== "oci-layout" || step.names.length === 0) return null;
-  return step.names.map((name) => `umoci rm --image ${shellQuote(`${store.source}:${name}`)}`).join("\n");
-}
-
 export function planJson(found: PlanResult, holdings: Holdings): JsonObject {
   return {
     target: found.target,
@@ -361,9 +341,18 @@ export function planJson(found: PlanResult, holdings: Holdings): JsonObject {
   };
 }
 
+/** A typing error in a keep rule would delete what should stay. */
+function warnOfIdleRules(found: PlanResult, run: Run): void {
+  for (const rule of found.idleRules) {
+    const message = `${rule} matches no image, so it keeps nothing`;
+    run.warnings.add({ code: "keep-idle", source: "plan", path: null, message, incomplete: false });
+  }
+}
+
 async function writePlan(path: string, result: Result, holdings: Holdings, run: Run): Promise<void> {
   const sources = sourcesJson(holdings);
   const warnings = run.warnings.list.map(({ incomplete: _incomplete, ...warning }) => warning);
   const whole = { schemaVersion: 1, command: "plan", sources, warnings, ...planJson(result.found, holdings) };
-  await writeHostFile(path, `${JSON.stringify(whole, null, 2)}\n`);
+  const inputs = holdings.stores.map((store) => store.source).filter((source) => source !== "-");
+  await writeHostFile(path, `${JSON.stringify(whole, null, 2)}\n`, inputs);
 }

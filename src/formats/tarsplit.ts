@@ -64,7 +64,7 @@ async function* splitLines(chunks: AsyncIterable<Uint8Array>, label: string): As
     for (let end = chunk.indexOf(NEWLINE); end >= 0; end = chunk.indexOf(NEWLINE, at)) {
       const piece = chunk.subarray(at, end);
       if (held + piece.length > LINE_LIMIT) throw lineTooLong(label);
-      yield held === 0 ? piece : Buffer.concat([...parts, piece]);
+      yield joined([...parts, piece]);
       parts = [];
       held = 0;
       at = end + 1;
@@ -216,7 +216,7 @@ async function* readContent(
       return report({ kind: "size", expected: file.size, found: source.byteLength });
     }
     const crc = new Crc64();
-    for await (const chunk of chunksOf(source)) {
+    for await (const chunk of source.stream()) {
       crc.update(chunk);
       yield chunk;
     }
@@ -239,15 +239,7 @@ async function openContent(path: BytePath, files: LayerFiles, report: Report): P
     return null;
   }
 }
-
 const UNKEPT = /(?:^|\/)\.wh\./;
-
-/** One read where that is enough: most files are small, and a stream each takes twice as long. */
-async function* chunksOf(source: ByteSource): AsyncGenerator<Uint8Array> {
-  if (source.byteLength <= SMALL) yield await source.read(0, source.byteLength);
-  else yield* source.stream();
-}
-const SMALL = 1 << 18;
 
 /** Why reading failed; rethrows what is no failure to read. */
 function reasonOf(error: unknown): string {
@@ -274,32 +266,37 @@ class Filler {
 }
 const ZEROS = new Uint8Array(1 << 18);
 
-/** The headers of one member, with the padding before them, take less. */
+/** The headers of one member, with the padding before them, take less; writers put them into one segment or two. */
 const HEADER_LIMIT = 4 << 20;
+const SEGMENT_LIMIT = 64;
 
 /** Reads the headers that go by in segments, to know what each file is in the tar. */
 class HeaderWatch {
   /** Bytes of the tar before the segments held. */
   private position = 0;
-  private segments: Uint8Array[] = [];
+  /** Since the last file; null where they are too many to be the headers of one. */
+  private segments: Uint8Array[] | null = [];
   private held = 0;
 
   segment(bytes: Uint8Array): void {
     this.held += bytes.length;
-    if (this.held > HEADER_LIMIT) this.segments = [];
-    else this.segments.push(bytes);
+    this.segments?.push(bytes);
+    if (this.held > HEADER_LIMIT || this.segments?.length === SEGMENT_LIMIT) this.segments = null;
   }
 
   /** The member that a file is the content of; null where the segments before it do not say. */
   file(file: TarSplitFile): TarEntry | null {
-    const { segments } = this;
-    const bytes = segments.length === 1 ? segments[0]! : Buffer.concat(segments);
+    const bytes = joined(this.segments ?? []);
     const member = parseHeaders(bytes, padded(this.position) - this.position);
     this.position += this.held + (member?.size ?? file.size);
     this.segments = [];
     this.held = 0;
     return member;
   }
+}
+
+function joined(parts: readonly Uint8Array[]): Uint8Array {
+  return parts.length === 1 ? parts[0]! : Buffer.concat(parts);
 }
 
 function parseHeaders(bytes: Uint8Array, start: number): TarEntry | null {

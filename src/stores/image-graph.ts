@@ -294,12 +294,13 @@ export class ImageGraph {
     return chain;
   }
 
-  /** The blob's length where it is known not to be compressed: named by its diffID, or by its first bytes. */
+  /** Known where the blob is not compressed (named by its diffID, or by its first bytes), or a single pass read it. */
   private unpackedLength(blob: NodeId, diffId: Digest | null): number | null {
     const node = this.builder.nodes[blob]!;
     if (node.kind !== "blob") return null;
-    if (node.digest !== null && node.digest === diffId) return node.byteLength;
-    return node.compressed === false ? node.byteLength : null;
+    const isPlain = node.compressed === false || (node.digest !== null && node.digest === diffId);
+    if (isPlain) return node.byteLength;
+    return node.path === null ? null : (this.tree.facts(node.path)?.unpackedLength ?? null);
   }
 
   /** Makes the image's node and roots. */

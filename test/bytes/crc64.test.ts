@@ -41,6 +41,21 @@ test("equals the definition, in pieces of any length and at any alignment", () =
   );
 });
 
+test("more bytes than go through at once", () => {
+  const bytes = new Uint8Array(200_003).map((_, i) => (i * i) >> 5);
+  expect(new Crc64().update(bytes).digest()).toBe(plainCrc64(bytes));
+});
+
+test("several at the same time", () => {
+  const [a, b] = [new Crc64(), new Crc64()];
+  for (const digit of "123456789") {
+    a.update(Buffer.from(digit));
+    b.update(Buffer.from("x"));
+  }
+  expect(a.digest()).toBe(0xb90956c775a41001n);
+  expect(b.digest()).toBe(new Crc64().update(Buffer.from("xxxxxxxxx")).digest());
+});
+
 test("goes on after a digest was taken", () => {
   const crc = new Crc64().update(Buffer.from("1234"));
   crc.digest();

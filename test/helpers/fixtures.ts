@@ -10,10 +10,12 @@ export interface Fixture {
 }
 
 const FIXTURES = "fixtures";
+/** Other folders hold input for single formats, and for kinds that are not read yet. */
+const KINDS = ["docker-archive", "oci-archive", "oci-layout", "skopeo-dir"];
 
 /** All cases; a new one is a dropped folder. */
 export function listFixtures(): Fixture[] {
-  return folders(FIXTURES).flatMap((kind) =>
+  return KINDS.flatMap((kind) =>
     folders(`${FIXTURES}/${kind}`).map((name) => {
       const base = `${FIXTURES}/${kind}/${name}`;
       const input = readdirSync(base).find((file) => file === "input" || file.startsWith("input."));
