@@ -17,6 +17,7 @@ import {
 import { COMMANDS, type CommandEntry, OVERVIEW } from "./commands/index.ts";
 import { InterruptedError, messageOf, SourceError, UllageError, UsageError } from "./errors.ts";
 import type { Run } from "./run.ts";
+import { parseBytes } from "./views/units.ts";
 
 export interface Streams {
   readonly stdin: AsyncIterable<Uint8Array>;
@@ -204,6 +205,8 @@ async function run(
   };
   const fromImages = command.takes === "images";
   const paths = [...((raw.source as string[] | undefined) ?? []), ...(fromImages ? [] : args)];
+  if (raw.sort !== undefined && !command.sorts)
+    throw new UsageError(`--sort: ${entry.name} has an order of its own`);
   const options = await command.options({ ...raw, sources: paths }, fromImages ? args : [], context);
   try {
     const work = answer(entry, command, options, raw, paths, context, streams, limits);
@@ -228,7 +231,9 @@ async function answer(
   const { Holdings } = await import("./analyses/holdings.ts");
   if (paths.length === 0)
     throw new SourceError(
-      `no SOURCE given: name an archive, a layout, or a folder of them; ullage --help tells how`,
+      command.takes === "images"
+        ? "no SOURCE given: name it with --source, as in -s FILE.tar"
+        : "no SOURCE given: name an archive, a layout, or a folder of them; ullage --help tells how",
     );
   const opening = {
     need: command.need(options),
@@ -242,7 +247,12 @@ async function answer(
     const holdings = new Holdings(stores);
     const result: unknown = await command.analyse(holdings, options, context);
     const sources = sourcesJson(holdings);
-    const json = (): JsonObject => ({
+    let made: JsonObject | null = null;
+    const json = (): JsonObject => {
+      made ??= makeJson();
+      return made;
+    };
+    const makeJson = (): JsonObject => ({
       schemaVersion: 1,
       command: entry.name,
       sources,
@@ -282,28 +292,26 @@ async function print(
   const format = raw.format as string | undefined;
   if (raw.json === true) {
     stdout.write(`${JSON.stringify(json(), null, stdout.isTTY ? 2 : undefined)}\n`);
-  } else if (format !== undefined && format !== "") {
+  } else if (format && !(raw.quiet === true && command.rows && format.startsWith("table"))) {
     const { renderRows } = await import("./views/go-template.ts");
     const { rows, titles, table } = command.rows?.(result, style, options) ?? {
       rows: [json()],
       titles: {},
       table: undefined,
     };
-    stdout.write(renderRows(format, rows.map(escaped), titles, table));
-  } else if (raw.quiet !== true || command.rows) {
+    stdout.write(escapeText(renderRows(format, rows, titles, table)));
+  } else if (raw.quiet !== true || command.printsIds) {
     const text = command.text(result, style, options);
     if (text !== "") stdout.write(`${text}\n`);
   }
 }
 
-/** Text of rows comes from sources: it must not move the cursor. */
-function escaped(row: Readonly<Record<string, unknown>>): Record<string, unknown> {
-  return Object.fromEntries(
-    Object.entries(row).map(([key, value]) => [
-      key,
-      typeof value === "string" ? escapeControls(value) : value,
-    ]),
-  );
+/** Text of templates comes from sources: it must not move the cursor. What a template itself lays out stays. */
+function escapeText(text: string): string {
+  return text
+    .split(/([\n\t])/)
+    .map((part) => (part === "\n" || part === "\t" ? part : escapeControls(part)))
+    .join("");
 }
 
 const SHOWN_WARNINGS = 20;
@@ -341,7 +349,8 @@ function workersOf(value: unknown): number | undefined {
 function timeOf(value: unknown): Date {
   if (value === undefined) return new Date();
   const text = String(value);
-  const time = new Date(/^[0-9]+$/.test(text) ? Number(text) * 1000 : text);
+  const isTime = /^\d{4}-\d\d-\d\d([T ]\d\d:\d\d(:\d\d(\.\d+)?)?(Z|[+-]\d\d:\d\d)?)?$/i.test(text);
+  const time = new Date(/^[0-9]{9,12}$/.test(text) ? Number(text) * 1000 : isTime ? text : Number.NaN);
   if (Number.isNaN(time.getTime()))
     throw new UsageError(`--now ${text}: expected a time such as 2026-01-31T12:00:00Z`);
   return time;
@@ -350,41 +359,51 @@ function timeOf(value: unknown): Date {
 interface Limit {
   readonly path: string;
   readonly text: string;
-  readonly value: (whole: number) => number;
+  readonly number: number;
+  /** `number` is a percentage: of 1 for a ratio, of the total for a size. */
+  readonly isShare: boolean;
 }
 
 function parseLimits(given: readonly string[] | undefined): Limit[] {
   return (given ?? []).map((item) => {
     const equals = item.lastIndexOf("=");
     const text = item.slice(equals + 1);
-    const match = /^([0-9]+(?:\.[0-9]+)?)(%|[kmgtp]?i?b?)$/i.exec(text);
-    if (equals <= 0 || !match)
+    const isShare = text.endsWith("%");
+    const plain = /^[0-9.]+$/.test(text) ? Number(text) : (parseBytes(text) ?? Number.NaN);
+    const number = isShare ? Number(text.slice(0, -1)) / 100 : plain;
+    if (equals <= 0 || text === "" || !(number >= 0)) {
       throw new UsageError(`--fail-over ${item}: expected FIELD=NUMBER, such as total.apparent=50MB`);
-    const power = "kmgtp".indexOf(match[2]!.charAt(0).toLowerCase()) + 1;
-    const base = /i/i.test(match[2]!) ? 1024 : 1000;
-    const unit = match[2] === "" || match[2] === "%" || /^b$/i.test(match[2]!) ? 1 : base ** power;
-    const number = Number(match[1]) * unit;
-    return {
-      path: item.slice(0, equals),
-      text,
-      value: (whole) => (match[2] === "%" ? (number / 100) * whole : number),
-    };
+    }
+    return { path: item.slice(0, equals), text, number, isShare };
   });
 }
 
 /** Whether the number at the limit's path is above it. A list is entered by index, or by an element's name or ID. */
-function exceeds(json: JsonObject, limit: Limit): boolean {
+function exceeds(json: JsonObject, { path, number, isShare }: Limit): boolean {
   let at: JsonValue | undefined = json;
-  for (const key of limit.path.split(".")) {
+  for (const key of path.split(".")) {
     if (Array.isArray(at))
       at = /^[0-9]+$/.test(key) ? at[Number(key)] : at.find((item) => isNamed(item, key));
     else at = typeof at === "object" && at !== null ? (at as JsonObject)[key] : undefined;
   }
-  if (typeof at === "object" && at !== null && "apparent" in at) at = at.allocated ?? at.apparent;
-  if (Array.isArray(at)) at = at.length;
-  if (typeof at !== "number")
-    throw new UsageError(`--fail-over ${limit.path}: there is no number at that place of the JSON`);
-  return at > limit.value(1);
+  const isSize = typeof at === "object" && at !== null && "apparent" in at;
+  const value = numberIn(at);
+  if (value === null)
+    throw new UsageError(`--fail-over ${path}: there is no number at that place of the JSON`);
+  if (!isShare) return value > number;
+  const whole = isSize ? numberIn(json.total) : value <= 1 ? 1 : null;
+  if (whole === null)
+    throw new UsageError(`--fail-over ${path}: a percentage of what? give a number or a size`);
+  return value > number * whole;
+}
+
+/** A number, the bytes of a size, or the length of a list. */
+function numberIn(value: JsonValue | undefined): number | null {
+  if (typeof value === "number") return value;
+  if (Array.isArray(value)) return value.length;
+  if (typeof value !== "object" || value === null || !("apparent" in value)) return null;
+  const { apparent, allocated } = value as JsonObject;
+  return (allocated ?? apparent) as number;
 }
 
 function isNamed(item: JsonValue, key: string): boolean {
@@ -416,9 +435,9 @@ if (isProgram()) {
   };
   process.once("SIGINT", stop);
   process.once("SIGTERM", stop);
+  process.once("SIGHUP", stop);
   process.stdout.on("error", (error: NodeJS.ErrnoException) => {
-    if (error.code === "EPIPE") process.exit(0);
-    throw error;
+    if (error.code !== "EPIPE") throw error; // whoever reads has seen enough; the exit code still tells
   });
   const { stdin, stdout, stderr, env } = process;
   process.exitCode = await main(process.argv.slice(2), {

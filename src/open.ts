@@ -79,7 +79,7 @@ async function openSource(
 
 function reasonOf(error: unknown): string {
   const code = (error as NodeJS.ErrnoException).code;
-  if (code === "ENOENT") return "no such file or folder";
+  if (code === "ENOENT") return "no such file or folder (and no command; ullage --help lists them)";
   if (code === "EACCES") return "permission denied; run as root to read it";
   return messageOf(error);
 }
@@ -94,10 +94,11 @@ async function openFolder(
   depth: number,
 ): Promise<Store[]> {
   const warn: Warn = (warning) => run.warnings.add({ ...warning, source: path });
-  const top = options.at ? join(real, options.at) : real;
+  const top = options.at ? join(real, folderIn(options.at)) : real;
   const tree = new HostTree(path, top, warn);
-  const kind = await kindOf(tree, options.as);
-  if (kind) return [await storeOf(path, { tree, remarks: [], used: null }, options, warn, [kind])];
+  // A kind of archive is asked of the files in the folder.
+  const kind = options.as?.endsWith("-archive") ? null : await kindOf(tree, options.as);
+  if (kind) return [await storeOf(path, { ...AS_IT_STANDS, tree, used: null }, options, warn, [kind])];
   const names = await readdir(top).catch((error: unknown) => {
     throw new SourceError(`cannot read ${path}: ${reasonOf(error)}`, { cause: error });
   });
@@ -107,7 +108,10 @@ async function openFolder(
   for (const name of names.sort()) {
     const inside = join(path, options.at ?? "", name);
     try {
-      if (!(await mayHoldImages(join(top, name), device, depth))) continue;
+      const look = await lookAt(join(top, name), device, depth);
+      if (look.passed !== null)
+        warn({ code: "passed-over", path: name, message: look.passed, incomplete: look.incomplete });
+      if (!look.open) continue;
       for (const store of await openSource(inside, { ...options, at: null }, run, seen, depth + 1))
         stores.push(store);
       found = true; // also where it was given before, and is counted there
@@ -126,11 +130,27 @@ async function openFolder(
   throw new NoImages(`cannot read ${path}: no image archive, layout or store in it`);
 }
 
-/** A folder of the same file system, or a file that begins as an archive does; links are not followed. */
-async function mayHoldImages(path: string, device: number, depth: number): Promise<boolean> {
+interface Look {
+  readonly open: boolean;
+  /** Why it is not opened, where that should be said. */
+  readonly passed: string | null;
+  readonly incomplete: boolean;
+}
+
+/** A folder of the same file system, or a file that begins as an archive does, is opened; links are not followed. */
+async function lookAt(path: string, device: number, depth: number): Promise<Look> {
   const found = await lstat(path);
-  if (found.isDirectory()) return found.dev === device && depth < SEARCH_DEPTH;
-  return found.isFile() && (await mayBeArchive(path));
+  const look = { open: false, passed: null, incomplete: false };
+  if (found.isDirectory()) return { ...look, open: found.dev === device && depth < SEARCH_DEPTH };
+  const isNamedSo = /\.(tar|tgz|tar\.(gz|zst|xz|bz2))$/.test(path);
+  if (found.isSymbolicLink() && isNamedSo) {
+    return { ...look, passed: "a link, which is not followed: name it as a SOURCE of its own" };
+  }
+  if (!found.isFile()) return look;
+  if (await mayBeArchive(path)) return { ...look, open: true };
+  // What a save leaves that failed, most of all on a full disk.
+  const passed = isNamedSo ? `no archive, though its name says so: ${found.size} bytes` : null;
+  return { open: false, passed, incomplete: passed !== null };
 }
 
 async function mayBeArchive(path: string): Promise<boolean> {
@@ -152,7 +172,13 @@ interface Opened {
   /** Bytes that the source takes, to compare the sum of its parts with. */
   readonly used: number | null;
   readonly remarks: readonly string[];
+  /** Length of the file, where it is compressed as a whole. */
+  readonly fileBytes: number | null;
+  readonly passSeconds: number | null;
 }
+
+/** A source that is read when asked, as it stands. */
+const AS_IT_STANDS = { remarks: [], fileBytes: null, passSeconds: null };
 
 async function openArchive(
   path: string,
@@ -167,7 +193,7 @@ async function openArchive(
     const compression = sniffCompression(head);
     const opened = compression
       ? await unpackArchive(path, source, compression, options, run, warn)
-      : { tree: await plainTree(path, source, warn), used: source.byteLength, remarks: [] };
+      : { ...AS_IT_STANDS, tree: await plainTree(path, source, warn), used: source.byteLength };
     return await storeOf(path, opened, options, warn, []);
   } catch (error) {
     await source.close();
@@ -179,12 +205,19 @@ async function openArchive(
 async function plainTree(path: string, source: ByteSource, warn: Warn): Promise<TarTree> {
   try {
     const tree = await openTarTree(source, warn);
-    if (!tree) throw new NoImages(`cannot read ${path}: neither an image archive nor a compressed one`);
+    if (!tree) throw new NoImages(`cannot read ${path}: ${await whyNoArchive(source)}`);
     return tree;
   } catch (error) {
     await source.close();
     throw error;
   }
+}
+
+async function whyNoArchive(source: ByteSource): Promise<string> {
+  if (source.byteLength === 0) return "it is empty (0 bytes)";
+  const head = await source.read(0, Math.min(512, source.byteLength));
+  const isTar = Buffer.from(head.subarray(257, 262)).toString("latin1") === "ustar";
+  return isTar ? "a tar whose first header is damaged" : "neither an image archive nor a compressed one";
 }
 
 /** A compressed archive: into a file below --tmp when there is one, else read once in a single pass. */
@@ -196,21 +229,33 @@ async function unpackArchive(
   run: Run,
   warn: Warn,
 ): Promise<Opened> {
+  const started = performance.now();
   const unpacking = watched(decompress(compression, source.stream(), path));
   const { chunks } = unpacking;
-  const remark = (tree: TarTree): string =>
-    `${path} is compressed as a whole (${compression}): ${source.byteLength} bytes hold a tar of ${tree.byteLength}; sizes are those inside the tar`;
+  const opened = (tree: TarTree, passSeconds: number | null): Opened => ({
+    tree,
+    used: tree.byteLength,
+    remarks: [
+      `${path} is compressed as a whole (${compression}): ${source.byteLength} bytes hold a tar of ${tree.byteLength}; sizes are those inside the tar`,
+    ],
+    fileBytes: source.byteLength,
+    passSeconds,
+  });
   if (options.tmp !== null) {
     const unpacked = await spool(path, chunks, options.tmp, run.signal, broken(warn));
     const tree = await plainTree(path, unpacked, warn);
     await source.close();
-    return { tree, used: tree.byteLength, remarks: [remark(tree)] };
+    return opened(tree, null);
   }
   const tree = await readTarTree(path, chunks, options.need, warn);
   await source.close();
   if (!tree && unpacking.failure()) throw new SourceError(`cannot read ${path}: ${unpacking.failure()}`);
   if (!tree) throw new NoImages(`cannot read ${path}: a ${compression} file, but no archive in it`);
-  return { tree, used: tree.byteLength, remarks: [remark(tree)] };
+  return opened(tree, secondsSince(started));
+}
+
+function secondsSince(started: number): number {
+  return (performance.now() - started) / 1000;
 }
 
 function broken(warn: Warn): (message: string) => void {
@@ -222,13 +267,14 @@ async function fromStdin(options: OpenOptions, run: Run, warn: Warn): Promise<Op
   const compression = sniffCompression(head);
   const plain = compression ? decompress(compression, chunks, "-") : chunks;
   const name = "standard input";
+  const started = performance.now();
   if (options.tmp !== null) {
     const tree = await plainTree(name, await spool(name, plain, options.tmp, run.signal, broken(warn)), warn);
-    return { tree, used: tree.byteLength, remarks: [] };
+    return { ...AS_IT_STANDS, tree, used: tree.byteLength };
   }
   const tree = await readTarTree(name, plain, options.need, warn);
   if (!tree) throw new SourceError("cannot read standard input: no image archive");
-  return { tree, used: tree.byteLength, remarks: [] };
+  return { ...AS_IT_STANDS, tree, used: tree.byteLength, passSeconds: secondsSince(started) };
 }
 
 async function kindOf(tree: ReadOnlyTree, as: SourceKind | null): Promise<StoreKind | null> {
@@ -287,8 +333,10 @@ async function readStore(
     engine,
     root: root || (options.at ?? ""),
     graph,
-    used: opened.used,
+    used: opened.used ?? tree.walked(),
     filesystem: found.endsWith("-archive") ? null : await fileSystemOf(path),
+    fileBytes: opened.fileBytes,
+    passSeconds: opened.passSeconds,
     remarks: opened.remarks,
     open(node) {
       const { path: place } = graph.nodes[node]!;

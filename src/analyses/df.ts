@@ -42,6 +42,8 @@ export interface DfResult {
   readonly residual: number | null;
   readonly entries: readonly DfEntry[];
   readonly images: number;
+  /** What the files of archives take that are compressed as a whole; null where none is. */
+  readonly compressedBytes: number | null;
 }
 
 export interface DfOptions {
@@ -67,7 +69,7 @@ export function df(holdings: Holdings, options: DfOptions): DfResult {
     name,
     count: counts.get(name) ?? 0,
     size: sizes.get(name)!,
-    reclaimable: free.get(name) ?? NOTHING,
+    reclaimable: free.get(name) ?? { ...NOTHING, inodes: sizes.get(name)!.inodes === null ? null : 0 },
   }));
   const total = sumSizes(categories.map((category) => category.size));
   return {
@@ -77,6 +79,7 @@ export function df(holdings: Holdings, options: DfOptions): DfResult {
     residual: residualOf(holdings, total),
     entries: options.list || options.top !== null ? entriesOf(holdings, heading, options.top) : [],
     images: holdings.images.length,
+    compressedBytes: compressedBytes(holdings),
   };
 }
 
@@ -105,6 +108,11 @@ function residualOf(holdings: Holdings, total: Size): number | null {
     used += store.used;
   }
   return total.allocated === null ? null : used - total.allocated;
+}
+
+function compressedBytes(holdings: Holdings): number | null {
+  const lengths = holdings.stores.flatMap((store) => store.fileBytes ?? []);
+  return lengths.length > 0 ? lengths.reduce((sum, length) => sum + length, 0) : null;
 }
 
 function onlyFileSystem(holdings: Holdings): FileSystemUse | null {

@@ -10,7 +10,9 @@ import { type Holdings, shortId, titleOf } from "./holdings.ts";
  */
 export function findImages(holdings: Holdings, text: string): NodeId[] {
   const wanted = text.toLowerCase();
-  const spellings = [text, `${text}:latest`, familiarName(text), `${familiarName(text)}:latest`];
+  const short = familiarName(text);
+  // Podman puts localhost/ in front of names without a registry, and takes them without it.
+  const spellings = [text, short, `localhost/${text}`].flatMap((name) => [name, `${name}:latest`]);
   const byName = holdings.images.filter((id) =>
     holdings.image(id).names.some((name) => spellings.includes(name)),
   );
@@ -25,13 +27,21 @@ export function findImages(holdings: Holdings, text: string): NodeId[] {
     : [];
   const different = new Set(begins.map((id) => holdings.image(id).imageId));
   if (different.size === 1) return begins;
-  if (different.size === 0) throw new UsageError(`no image ${text} in the sources; ullage images lists them`);
+  if (different.size === 0)
+    throw new UsageError(`no image ${text} in the sources; ${suggestion(holdings, text)}`);
   const some = begins
     .slice(0, 4)
     .map((id) => `${titleOf(holdings.image(id))} (${shortId(holdings.image(id).imageId)})`);
   throw new UsageError(
     `${text} is the beginning of ${different.size} image IDs: ${some.join(", ")}; give more of it`,
   );
+}
+
+function suggestion(holdings: Holdings, text: string): string {
+  const names = holdings.images
+    .flatMap((id) => holdings.image(id).names)
+    .filter((name) => name.includes(text));
+  return names.length > 0 ? `there is ${names.slice(0, 3).join(", ")}` : "ullage images lists them";
 }
 
 /** Everything an image is known by, apart from its names. */

@@ -11,7 +11,6 @@ import {
   type Size,
   type StoreGraph,
   type StoreNode,
-  sumSizes,
 } from "../graph/graph.ts";
 import { attributedSizes, exclusiveSizes, reachable, type UserSets, userSets } from "../graph/sharing.ts";
 import type { Store } from "../stores/store.ts";
@@ -109,11 +108,6 @@ export class Holdings {
       seen.add(holder);
       return true;
     });
-  }
-
-  /** The sum of an image's layers. */
-  imageSize(image: ImageNode): Size {
-    return sumSizes(this.distinctLayers(image).map((id) => this.layerSize(id)));
   }
 
   /** Nodes that `id` needs directly. */

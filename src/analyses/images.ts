@@ -49,7 +49,7 @@ export function imageRows(holdings: Holdings, only: ReadonlySet<NodeId> | null =
     if (only && !only.has(node)) return [];
     const image = holdings.image(node);
     const isShared = (layer: NodeId): boolean => (users.get(contentKey(holdings, layer))?.length ?? 0) > 1;
-    const layers = holdings.distinctLayers(image);
+    const { layers } = image; // as engines show sizes: a layer that comes twice counts twice
     const row = {
       node,
       image,

@@ -36,7 +36,10 @@ export function layerTree(holdings: Holdings): TreeRow[] {
     const image = holdings.image(id);
     for (const one of image.platforms) {
       const top = one.layers[one.layers.length - 1];
-      if (top !== undefined) tops.set(top, [...(tops.get(top) ?? []), titleOf(image)]);
+      if (top === undefined) continue;
+      const titles = tops.get(top);
+      if (titles) titles.push(titleOf(image));
+      else tops.set(top, [titleOf(image)]);
     }
   }
   const users = (id: NodeId): number => {

@@ -1,57 +1,17 @@
 /** Does the content match its digests? Every stored blob is read once, in the worker pool, largest first. */
-import { displayPath } from "../byte-path.ts";
-import { type BlobFacts, type HexDigests, type ScanWant, scanBytes } from "../bytes/scan.ts";
+import { type BlobFacts, type ScanWant, scanBytes } from "../bytes/scan.ts";
 import type { ByteSource } from "../bytes/source.ts";
-import { type Algorithm, algorithmOf, type Digest, digestOf } from "../digest.ts";
-import { messageOf } from "../errors.ts";
-import type { BlobNode, NodeId } from "../graph/graph.ts";
+import { type Algorithm, algorithmOf, type Digest } from "../digest.ts";
+import { InterruptedError, messageOf } from "../errors.ts";
+import type { NodeId } from "../graph/graph.ts";
 import type { Run } from "../run.ts";
 import { type Holdings, titleOf } from "./holdings.ts";
-
-export const VERDICTS = [
-  "ok",
-  "corrupt",
-  "truncated",
-  "missing",
-  "unreadable",
-  "discarded",
-  "unverifiable",
-  "drifted",
-] as const;
-export type Verdict = (typeof VERDICTS)[number];
-
-/** Verdicts that mean damage. */
-export const DAMAGE: readonly Verdict[] = ["corrupt", "truncated", "missing"];
-
-export interface Check {
-  readonly what: "layer" | "blob" | "config" | "manifest";
-  /** The digest that is checked, or the path where nothing records one. */
-  readonly id: string;
-  readonly verdict: Verdict;
-  readonly expected: Digest | null;
-  readonly actual: Digest | null;
-  /** Stored bytes read for it. */
-  readonly bytes: number;
-  /** Inside the source; null for what is not there. */
-  readonly path: string | null;
-  readonly source: string;
-  /** Titles of images that need it, the first few. */
-  readonly usedBy: readonly string[];
-  readonly detail: string | null;
-}
+import { type Check, checksOf, type Item, VERDICTS, type Verdict } from "./verdicts.ts";
 
 export interface VerifyResult {
   readonly checked: readonly Check[];
   readonly summary: Readonly<Record<Verdict, number>>;
   readonly throughput: { readonly bytes: number; readonly seconds: number };
-}
-
-/** A blob to read, and what it is held against. */
-interface Item {
-  readonly node: NodeId;
-  readonly blob: BlobNode;
-  readonly diffIds: readonly Digest[];
-  readonly want: ScanWant;
 }
 
 export async function verify(holdings: Holdings, run: Run): Promise<VerifyResult> {
@@ -61,16 +21,20 @@ export async function verify(holdings: Holdings, run: Run): Promise<VerifyResult
   run.progress.begin("verifying", total);
   const facts = await scanAll(holdings, items, run);
   run.progress.end();
+  const users = userTitles(holdings);
+  const known = knownDigests(items);
   const checked: Check[] = [];
   for (const [i, item] of items.entries()) {
-    for (const check of checksOf(holdings, item, facts[i]!))
-      checked.push(await located(holdings, item, check, run));
+    const checks = checksOf(item, facts[i]!, holdings.storeOf(item.node).source, users(item.node));
+    if (checks.some(isDamaged)) checked.push(...(await explained(holdings, item, checks, known, run)));
+    else checked.push(...checks);
   }
   checked.push(...absences(holdings));
   const summary = Object.fromEntries(VERDICTS.map((verdict) => [verdict, 0])) as Record<Verdict, number>;
   for (const check of checked) summary[check.verdict]++;
   const bytes = facts.reduce((sum, one) => sum + one.byteLength, 0);
-  return { checked, summary, throughput: { bytes, seconds: (performance.now() - started) / 1000 } };
+  const earlier = holdings.stores.reduce((sum, store) => sum + (store.passSeconds ?? 0), 0);
+  return { checked, summary, throughput: { bytes, seconds: earlier + (performance.now() - started) / 1000 } };
 }
 
 function itemsOf(holdings: Holdings): Item[] {
@@ -206,129 +170,72 @@ function watchCounter(counter: SharedArrayBuffer, run: Run): { timer: NodeJS.Tim
   return { timer, report };
 }
 
-function checksOf(holdings: Holdings, item: Item, facts: BlobFacts): Check[] {
-  const { blob, node, diffIds } = item;
-  const base = {
-    bytes: facts.byteLength,
-    path: blob.path === null ? null : displayPath(blob.path),
-    source: holdings.storeOf(node).source,
-    usedBy: usersOf(holdings, node),
-  };
-  const what =
-    blob.role === "config"
-      ? "config"
-      : blob.role === "manifest" || blob.role === "index"
-        ? "manifest"
-        : "blob";
-  const whole = wholeVerdict(blob, facts);
-  const checks: Check[] = [];
-  const asLayer = diffIds.map((diffId) => {
-    const judged = whole ?? unpackedVerdict(blob, diffId, facts);
-    return { ...base, what: "layer" as const, id: diffId, expected: diffId, ...judged };
+function isDamaged(check: Check): boolean {
+  return check.verdict === "corrupt" || check.verdict === "truncated";
+}
+
+/** What each digest in the sources names, to recognise the bytes of one under the name of another. */
+function knownDigests(items: readonly Item[]): ReadonlySet<string> {
+  return new Set(items.flatMap(({ blob, diffIds }) => (blob.digest ? [blob.digest, ...diffIds] : diffIds)));
+}
+
+/** Adds to the checks of one damaged blob what can be told of the damage: its place, or whose bytes these are. */
+async function explained(
+  holdings: Holdings,
+  item: Item,
+  checks: readonly Check[],
+  known: ReadonlySet<string>,
+  run: Run,
+): Promise<Check[]> {
+  const place = item.blob.role === "layer" ? await placeOfDamage(holdings, item, run) : undefined;
+  const intact = checks.some((check) => check.what === "layer" && check.verdict === "ok");
+  return checks.map((check): Check => {
+    if (!isDamaged(check)) return check;
+    if (check.actual && known.has(check.actual)) {
+      return { ...check, verdict: "corrupt", detail: `these are the bytes of ${check.actual}` };
+    }
+    if (intact) {
+      const detail = "what it unpacks to is right (its diff_id matches): only the compressed form differs";
+      return { ...check, verdict: "corrupt", detail };
+    }
+    if (place === undefined) return check; // no layer, or nothing to read it from
+    if (place !== null) return { ...check, detail: place };
+    // Well formed to its end: it is not cut off, it is something else.
+    const detail = check.detail ?? "where in it cannot be told: the tar is well formed to its end";
+    return { ...check, verdict: item.blob.cutShort > 0 ? check.verdict : "corrupt", detail };
   });
-  const covered = blob.digest !== null && diffIds.includes(blob.digest) && blob.compressed !== true;
-  if (blob.digest && !covered) {
-    const judged = whole ?? storedVerdict(blob, blob.digest, facts);
-    checks.push({ ...base, what, id: blob.digest, expected: blob.digest, ...judged });
-  } else if (!blob.digest && asLayer.length === 0) {
-    const judged = whole ?? {
-      verdict: "unverifiable" as const,
-      actual: null,
-      detail: "nothing records its digest",
-    };
-    const id = base.path ?? "";
-    checks.push({ ...base, what: blob.role === "layer" ? "layer" : what, id, expected: null, ...judged });
-  }
-  return [...checks, ...asLayer];
 }
 
-type Judged = Pick<Check, "verdict" | "actual" | "detail">;
-
-/** What can be said without digests: the blob could not be read to its end. */
-function wholeVerdict(blob: BlobNode, facts: BlobFacts): Judged | null {
-  if (blob.cutShort > 0) {
-    const detail = `the source ends ${blob.cutShort} bytes before it does`;
-    return { verdict: "truncated", actual: null, detail };
-  }
-  if (facts.failure?.where !== "stored") return null;
-  const verdict = facts.failure.kind === "truncated" ? "truncated" : "unreadable";
-  return { verdict, actual: null, detail: facts.failure.message };
-}
-
-function storedVerdict(blob: BlobNode, expected: Digest, facts: BlobFacts): Judged {
-  const actual = actualOf(expected, facts.stored);
-  if (actual === undefined) return unknownAlgorithm(expected);
-  if (actual === expected) return rightBytes(blob, actual);
-  const { expectedLength: length, byteLength } = blob;
-  const short = length !== null && byteLength < length;
-  return { verdict: short ? "truncated" : "corrupt", actual, detail: wrongLength(blob) };
-}
-
-function unpackedVerdict(blob: BlobNode, expected: Digest, facts: BlobFacts): Judged {
-  const { failure } = facts;
-  if (failure) {
-    const verdict = failure.kind === "format" ? "corrupt" : failure.kind;
-    return { verdict, actual: null, detail: failure.message };
-  }
-  const actual = actualOf(expected, facts.unpacked);
-  if (actual === undefined) return unknownAlgorithm(expected);
-  if (actual !== expected) return { verdict: "corrupt", actual, detail: null };
-  return blob.digest === expected ? rightBytes(blob, actual) : { verdict: "ok", actual, detail: null };
-}
-
-/** The stored bytes are those of their digest; their descriptor may still give another length. */
-function rightBytes(blob: BlobNode, actual: Digest): Judged {
-  const detail = wrongLength(blob);
-  return { verdict: detail === null ? "ok" : "drifted", actual, detail };
-}
-
-function wrongLength({ expectedLength, byteLength }: BlobNode): string | null {
-  if (expectedLength === null || expectedLength === byteLength) return null;
-  return `${byteLength} bytes, where its descriptor says ${expectedLength}`;
-}
-
-/** Undefined: that digest was not taken. */
-function actualOf(expected: Digest, found: HexDigests): Digest | undefined {
-  const algorithm = algorithmOf(expected);
-  const hex = algorithm && found[algorithm];
-  return algorithm && hex ? digestOf(algorithm, hex) : undefined;
-}
-
-function unknownAlgorithm(expected: Digest): Judged {
-  const name = expected.slice(0, expected.indexOf(":"));
-  const detail = algorithmOf(expected)
-    ? `its ${name} was not taken in the single pass over the source; give --tmp DIR`
-    : `there is no ${name} here`;
-  return { verdict: "unverifiable", actual: null, detail };
-}
-
-/** Adds where the damage of a layer begins, when that can be told. */
-async function located(holdings: Holdings, item: Item, check: Check, run: Run): Promise<Check> {
-  if (check.verdict !== "corrupt" && check.verdict !== "truncated") return check;
-  if (item.blob.role !== "layer") return check;
+/** Null: the layer is well formed all through. Undefined: it cannot be read again. */
+async function placeOfDamage(holdings: Holdings, item: Item, run: Run): Promise<string | null | undefined> {
   const store = holdings.storeOf(item.node);
   try {
     const source = await store.open(holdings.ownId(item.node));
     await source.close();
-    if (!source.range) return check;
-    const place = await run.pool.run("locate", { label: source.label, range: source.range });
-    const unknown = "where in it cannot be told: the tar is well formed to its end";
-    const parts = [check.detail, place ?? (check.detail === null ? unknown : null)].filter(
-      (one) => one !== null,
-    );
-    return { ...check, detail: parts.join("; ") || null };
+    return source.range
+      ? await run.pool.run("locate", { label: source.label, range: source.range })
+      : undefined;
   } catch (error) {
-    return { ...check, detail: [check.detail, messageOf(error)].filter(Boolean).join("; ") };
+    if (error instanceof InterruptedError) throw error;
+    return undefined; // what there is to say about reading it, its verdict says
   }
 }
 
 const SHOWN_USERS = 20;
 
-function usersOf(holdings: Holdings, node: NodeId): string[] {
-  return holdings
-    .usersOf(node)
-    .slice(0, SHOWN_USERS)
-    .map((id) => titleOf(holdings.image(id)));
+/** Titles of the images that need a node, the first few; one list for all nodes of the same users. */
+function userTitles(holdings: Holdings): (node: NodeId) => readonly string[] {
+  const lists = new Map<number, readonly string[]>();
+  const { users } = holdings;
+  return (node) => {
+    const set = users?.setOf[node] ?? 0;
+    const known = lists.get(set);
+    if (known) return known;
+    const first = [...(users?.sets[set] ?? [])].slice(0, SHOWN_USERS);
+    const titles = first.map((unit) => titleOf(holdings.image(holdings.images[unit]!)));
+    lists.set(set, titles);
+    return titles;
+  };
 }
 
 /** What images refer to and the sources do not have, each once. */
@@ -337,7 +244,7 @@ function absences(holdings: Holdings): Check[] {
   for (const id of holdings.images) {
     const image = holdings.image(id);
     const { source } = holdings.storeOf(id);
-    for (const { what, digest, name, verdict, because } of image.absent) {
+    for (const { what, digest, name, path, verdict, because } of image.absent) {
       const key = `${source} ${what} ${name} ${verdict}`;
       const before = checks.get(key);
       const usedBy = [...(before?.usedBy ?? []), titleOf(image)].slice(0, SHOWN_USERS);
@@ -349,7 +256,7 @@ function absences(holdings: Holdings): Check[] {
         expected: digest,
         actual: null,
         bytes: 0,
-        path: null,
+        path,
         source,
         usedBy,
         detail,

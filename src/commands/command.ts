@@ -19,6 +19,10 @@ export type TemplateRow = Readonly<Record<string, unknown>>;
 export interface Command<Options, Result> {
   /** What stands after the command's name: sources, or IMAGEs. */
   readonly takes: "sources" | "images";
+  /** Takes `--sort`: its rows have no order of their own. */
+  readonly sorts?: boolean;
+  /** Prints IDs alone with `--quiet`. */
+  readonly printsIds?: boolean;
   flags(flags: Flags): void;
   /** Throws UsageError. `names` are the arguments of a command that takes images. */
   options(raw: RawOptions, names: readonly string[], run: Run): Promise<Options> | Options;

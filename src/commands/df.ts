@@ -1,4 +1,5 @@
 import { type DfEntry, type DfResult, df } from "../analyses/df.ts";
+import { escapeControls } from "../byte-path.ts";
 import { formatSize, paint, type TextStyle } from "../views/style.ts";
 import { type Column, renderTable } from "../views/table.ts";
 import { formatBytes } from "../views/units.ts";
@@ -27,6 +28,7 @@ interface Result extends DfResult {
 
 export const command: Command<Options, Result> = {
   takes: "sources",
+  sorts: true,
   flags(flags) {
     flags.option("-v, --verbose", "list every file behind the headings");
     flags.option("--top <n>", "the N largest files");
@@ -48,15 +50,17 @@ export const command: Command<Options, Result> = {
     const lines = [dfTable(result, style)];
     if (result.entries.length > 0) lines.push("", entryTable(result.entries, style));
     if (result.remarks.length > 0) lines.push("", ...result.remarks.map((remark) => `note: ${remark}`));
-    lines.push(
-      "",
-      paint(style, "dim", `next: ullage plan ${result.sources.map(shellQuote).join(" ")}`.trimEnd()),
-    );
-    return lines.join("\n");
+    const next = nextCommand("ullage plan", result.sources);
+    return next === null ? lines.join("\n") : [...lines, "", paint(style, "dim", `next: ${next}`)].join("\n");
   },
   json: (result) => dfJson(result),
   exitCode: () => 0,
 };
+
+/** A command line on the same sources; null where it could not be typed, since standard input is read up. */
+export function nextCommand(command: string, sources: readonly string[]): string | null {
+  return sources.includes("-") ? null : escapeControls([command, ...sources.map(shellQuote)].join(" "));
+}
 
 /** The headings, their sum, and what is left over. */
 export function dfTable(result: DfResult, style: TextStyle): string {
@@ -96,6 +100,10 @@ export function dfTable(result: DfResult, style: TextStyle): string {
       inodes: "",
     });
   }
+  if (result.compressedBytes !== null) {
+    const size = formatBytes(result.compressedBytes, style.units);
+    lines.push({ name: "on disk, compressed", count: "", size, apparent: "", free: "", inodes: "" });
+  }
   return renderTable(columns, lines);
 }
 
@@ -130,6 +138,7 @@ export function dfJson(result: DfResult): JsonObject {
     total: sizeJson(result.total),
     filesystem: filesystem && { ...filesystem },
     residual,
+    compressedBytes: result.compressedBytes,
     ...(entries.length > 0 ? { entries } : {}),
   };
 }

@@ -5,6 +5,7 @@ import type { Holdings } from "../analyses/holdings.ts";
 import type { ImageRow } from "../analyses/images.ts";
 import { UsageError } from "../errors.ts";
 import { timeOrNull } from "../formats/oci.ts";
+import type { ImageNode } from "../graph/graph.ts";
 import { parseDuration } from "../views/units.ts";
 
 export type ImageFilter = (rows: readonly ImageRow[], holdings: Holdings) => ImageRow[];
@@ -34,18 +35,18 @@ function makeFilter(key: string, values: readonly string[], now: Date): ImageFil
       return (rows) => rows.filter((row) => values.every((value) => hasLabel(row, value)));
     case "reference": {
       const patterns = values.map(referencePattern);
-      return (rows) =>
-        rows.filter((row) => row.image.names.some((name) => patterns.some((fits) => fits(name))));
+      return (rows) => rows.flatMap((row) => namedAs(row, patterns));
     }
     case "until": {
       const limit = untilTime(last, now);
-      return (rows) => rows.filter((row) => createdTime(row) < limit);
+      return (rows) => rows.filter((row) => timeOf(row.image) < limit);
     }
     case "before":
     case "since":
       return (rows, holdings) => {
-        const other = createdTime(rows.find((row) => findImages(holdings, last).includes(row.node)) ?? null);
-        return rows.filter((row) => (key === "before" ? createdTime(row) < other : createdTime(row) > other));
+        const [other] = findImages(holdings, last);
+        const time = timeOf(holdings.image(other!));
+        return rows.filter((row) => (key === "before" ? timeOf(row.image) < time : timeOf(row.image) > time));
       };
     default:
       throw new UsageError(`--filter ${key}: there are dangling, label, before, since, until and reference`);
@@ -53,8 +54,14 @@ function makeFilter(key: string, values: readonly string[], now: Date): ImageFil
 }
 
 /** NaN, which compares as neither before nor after, for an image without a date. */
-function createdTime(row: ImageRow | null): number {
-  return row?.image.created ? Date.parse(row.image.created) : Number.NaN;
+function timeOf(image: ImageNode): number {
+  return image.created === null ? Number.NaN : Date.parse(image.created);
+}
+
+/** The row with those of its names that fit a pattern, as Docker lists it; nothing when none does. */
+function namedAs(row: ImageRow, patterns: readonly ((name: string) => boolean)[]): ImageRow[] {
+  const names = row.image.names.filter((name) => patterns.some((fits) => fits(name)));
+  return names.length === 0 ? [] : [{ ...row, image: { ...row.image, names } }];
 }
 
 function hasLabel(row: ImageRow, text: string): boolean {

@@ -32,6 +32,8 @@ interface Result {
 
 export const command: Command<Options, Result> = {
   takes: "sources",
+  sorts: true,
+  printsIds: true,
   flags(flags) {
     flags.option("-a, --all", "also intermediate images (archives have none)");
     flags.option("--no-trunc", "whole IDs");

@@ -4,7 +4,7 @@ import { type InspectedPlatform, type InspectResult, inspect } from "../analyses
 import type { WasteResult } from "../analyses/waste.ts";
 import { displayPath, escapeControls } from "../byte-path.ts";
 import { formatApparent, formatSize, paint, type TextStyle } from "../views/style.ts";
-import { ellipsis, renderTable } from "../views/table.ts";
+import { ellipsis, renderTable, shortPath } from "../views/table.ts";
 import { formatBytes, plural } from "../views/units.ts";
 import { type Command, type JsonObject, parseCount, type RawOptions } from "./command.ts";
 import { imageJson, layerJson } from "./images.ts";
@@ -108,7 +108,7 @@ function layerTable(one: InspectedPlatform, style: TextStyle): string {
         cell: ({ waste }) => (waste ? formatBytes(waste.wastedBytes, style.units) : "?"),
       },
       { title: "ALSO IN", cell: ({ layer }) => shortList(layer.sharedBy.map(shortId), 2) },
-      { title: "WHERE", cell: ({ layer }) => layer.path ?? "not here" },
+      { title: "WHERE", cell: ({ layer }) => (layer.path === null ? "not here" : shortPath(layer.path)) },
     ],
     lines,
   );

@@ -2,15 +2,16 @@ import { type DfResult, df } from "../analyses/df.ts";
 import type { Holdings } from "../analyses/holdings.ts";
 import { DEFAULT_LOSS } from "../analyses/loss.ts";
 import { type PlanResult, plan } from "../analyses/plan.ts";
-import { DAMAGE, type VerifyResult, verify } from "../analyses/verify.ts";
+import { DAMAGE } from "../analyses/verdicts.ts";
+import { type VerifyResult, verify } from "../analyses/verify.ts";
+import { escapeControls } from "../byte-path.ts";
 import type { Run } from "../run.ts";
 import { formatSize, paint } from "../views/style.ts";
 import { renderTable } from "../views/table.ts";
 import { formatBytes, plural } from "../views/units.ts";
 import type { Command, RawOptions } from "./command.ts";
-import { dfJson, dfTable } from "./df.ts";
+import { dfJson, dfTable, nextCommand } from "./df.ts";
 import { planJson, stepName } from "./plan.ts";
-import { shellQuote } from "./plan-script.ts";
 import { checkTable, verifyExit, verifyJson, verifySummary } from "./verify.ts";
 
 interface Options {
@@ -46,7 +47,7 @@ export const command: Command<Options, Result> = {
   text(result, style) {
     const { usage, best, digests, holdings } = result;
     const title = (text: string): string => paint(style, "bold", text);
-    const kinds = holdings.stores.map((store) => `${store.source} (${store.kind})`);
+    const kinds = holdings.stores.map((store) => escapeControls(`${store.source} (${store.kind})`));
     const shown =
       kinds.length > 4 ? `${kinds.slice(0, 3).join(", ")} and ${kinds.length - 3} more` : kinds.join(", ");
     const lines = [
@@ -60,9 +61,9 @@ export const command: Command<Options, Result> = {
     lines.push(best.steps.length > 0 ? stepTable(best, style) : "nothing here may be deleted");
     lines.push("", title("Does the content match its digests?"), ...digestLines(result, style));
     lines.push(...orphanLines(result, style));
-    const where = result.sources.map(shellQuote).join(" ");
-    const next = digests ? `ullage plan --free 30% --explain ${where}` : `ullage verify ${where}`;
-    lines.push("", `${paint(style, "dim", "next:")} ${next.trimEnd()}`);
+    const isSound = digests !== null && verifyExit(digests) === 0;
+    const next = nextCommand(isSound ? "ullage plan --free 30% --explain" : "ullage verify", result.sources);
+    if (next !== null) lines.push("", `${paint(style, "dim", "next:")} ${next}`);
     return lines.join("\n");
   },
   json({ usage, best, digests, holdings }) {

@@ -8,7 +8,7 @@ import { FormatError, messageOf, UsageError } from "../errors.ts";
 import { asObject, parseJson } from "../formats/json.ts";
 import type { Run } from "../run.ts";
 import { formatSize, paint, type TextStyle } from "../views/style.ts";
-import { type Column, renderTable } from "../views/table.ts";
+import { type Column, renderTable, shortPath } from "../views/table.ts";
 import { formatBytes, parseAmount, parseBytes, parseDuration, plural } from "../views/units.ts";
 import {
   type Command,
@@ -52,6 +52,7 @@ const PROOF_MS = 15_000;
 
 export const command: Command<Options, Result> = {
   takes: "sources",
+  printsIds: true,
   flags(flags) {
     flags
       .option("--free <size>", "free this much (20GB, 15GiB, 30% of the sources) at the least loss")
@@ -267,7 +268,7 @@ function percent(part: number, whole: number): string {
 }
 
 export function stepName(step: PlanStep): string {
-  if (step.kind === "orphan") return step.id;
+  if (step.kind === "orphan") return shortPath(step.id);
   return step.names.length > 0 ? step.names.join(", ") : shortId(step.id);
 }
 

@@ -1,4 +1,4 @@
-import { shortId } from "../analyses/holdings.ts";
+import { shortId, titleOf } from "../analyses/holdings.ts";
 import { layerTree, type TreeRow } from "../analyses/tree.ts";
 import { escapeControls } from "../byte-path.ts";
 import { formatApparent, paint } from "../views/style.ts";
@@ -6,7 +6,11 @@ import { plural } from "../views/units.ts";
 import { type Command, type JsonObject, sizeJson } from "./command.ts";
 
 type Options = Record<string, never>;
-type Result = readonly TreeRow[];
+interface Result {
+  readonly rows: readonly TreeRow[];
+  /** Images without layers, which stand in no tree. */
+  readonly bare: readonly string[];
+}
 
 export const command: Command<Options, Result> = {
   takes: "sources",
@@ -14,9 +18,11 @@ export const command: Command<Options, Result> = {
   options: () => ({}),
   need: () => "index",
   async analyse(holdings) {
-    return layerTree(holdings);
+    const images = holdings.images.map((id) => holdings.image(id));
+    const bare = images.filter((image) => image.layers.length === 0).map(titleOf);
+    return { rows: layerTree(holdings), bare };
   },
-  text(rows, style) {
+  text({ rows, bare }, style) {
     const last = lastChildren(rows);
     const lines: string[] = [];
     const bars: string[] = [];
@@ -41,9 +47,10 @@ export const command: Command<Options, Result> = {
         row.tops.length > 0 ? `  ${paint(style, "green", escapeControls(row.tops.join(", ")))}` : "";
       lines.push(`${indent}${ends ? "└─ " : "├─ "}${name}  ${sizes}${users}${tops}`);
     }
+    if (bare.length > 0) lines.push(`without layers: ${escapeControls(bare.join(", "))}`);
     return lines.join("\n");
   },
-  json: (rows) => ({ layers: rows.map(rowJson) }),
+  json: ({ rows, bare }) => ({ layers: rows.map(rowJson), withoutLayers: bare }),
   exitCode: () => 0,
 };
 

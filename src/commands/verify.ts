@@ -1,7 +1,8 @@
 import { shortId } from "../analyses/holdings.ts";
-import { type Check, DAMAGE, VERDICTS, type Verdict, type VerifyResult, verify } from "../analyses/verify.ts";
+import { type Check, DAMAGE, VERDICTS, type Verdict } from "../analyses/verdicts.ts";
+import { type VerifyResult, verify } from "../analyses/verify.ts";
 import { paint, type TextStyle } from "../views/style.ts";
-import { renderTable } from "../views/table.ts";
+import { renderTable, shortPath } from "../views/table.ts";
 import { formatBytes, plural } from "../views/units.ts";
 import { type Command, type JsonObject, optionalText, type RawOptions, sortRows } from "./command.ts";
 
@@ -12,6 +13,7 @@ interface Options {
 
 export const command: Command<Options, VerifyResult> = {
   takes: "sources",
+  sorts: true,
   flags(flags) {
     flags.option("-v, --verbose", "list what is right as well");
   },
@@ -53,7 +55,7 @@ export function checkTable(checks: readonly Check[], style: TextStyle): string {
     [
       { title: "VERDICT", cell: (check) => check.verdict },
       { title: "WHAT", cell: (check) => check.what },
-      { title: "ID", cell: (check) => (check.id.includes(":") ? shortId(check.id) : check.id) },
+      { title: "ID", cell: (check) => (check.id.includes(":") ? shortId(check.id) : shortPath(check.id)) },
       { title: "BYTES", right: true, cell: (check) => formatBytes(check.bytes, style.units) },
       { title: "NEEDED BY", cell: (check) => shortList(check.usedBy) },
       { title: "WHERE AND WHY", cell: whereAndWhy },
@@ -65,7 +67,9 @@ export function checkTable(checks: readonly Check[], style: TextStyle): string {
 function whereAndWhy(check: Check): string {
   const mismatch =
     check.verdict === "corrupt" && check.actual ? `its bytes are ${shortId(check.actual)}` : null;
-  return [check.path ?? check.source, mismatch, check.detail].filter((part) => part !== null).join(": ");
+  return [shortPath(check.path ?? check.source), mismatch, check.detail]
+    .filter((part) => part !== null)
+    .join(": ");
 }
 
 export function shortList(items: readonly string[], limit = 3): string {

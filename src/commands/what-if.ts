@@ -1,6 +1,7 @@
 import { findImages } from "../analyses/find-image.ts";
 import { type Holdings, titleOf } from "../analyses/holdings.ts";
 import { type WhatIfResult, whatIf } from "../analyses/what-if.ts";
+import { escapeControls } from "../byte-path.ts";
 import type { NodeId } from "../graph/graph.ts";
 import { formatSize, paint } from "../views/style.ts";
 import { plural } from "../views/units.ts";
@@ -31,12 +32,14 @@ export const command: Command<Options, Result> = {
         nodes.map((id) => titleOf(holdings.image(id))),
         4,
       );
-    const what = found.group.length === 1 ? titles(found.group) : `these ${found.group.length} images`;
+    const what =
+      found.group.length === 1 ? escapeControls(titles(found.group)) : `these ${found.group.length} images`;
     const lines = [paint(style, "bold", `deleting ${what} frees ${formatSize(found.reclaimable, style)}`)];
+    const several = holdings.stores.length > 1;
     for (const { node, exclusive } of found.each) {
-      lines.push(
-        `  ${formatSize(exclusive, style).padStart(8)}  goes with ${titleOf(holdings.image(node))} alone`,
-      );
+      const place = several ? ` (${holdings.storeOf(node).source})` : "";
+      const title = titleOf(holdings.image(node)) + place;
+      lines.push(`  ${formatSize(exclusive, style).padStart(8)}  goes with ${title} alone`);
     }
     for (const { nodes, size } of found.joint) {
       lines.push(`  ${formatSize(size, style).padStart(8)}  goes only when all of ${titles(nodes)} go`);
@@ -47,7 +50,7 @@ export const command: Command<Options, Result> = {
     }
     const more = found.keptBy.length - SHOWN;
     if (more > 0) lines.push(`  and ${plural(more, "more group")} of holders; --json lists them all`);
-    return lines.join("\n");
+    return [lines[0], ...lines.slice(1).map(escapeControls)].join("\n");
   },
   json({ found, holdings }) {
     const ids = (nodes: readonly NodeId[]): string[] => nodes.map((id) => holdings.image(id).imageId);

@@ -81,8 +81,10 @@ const BUCKET_FLAG = 0x01;
 /** bbolt's MaxKeySize. */
 const KEY_LIMIT = 32_768;
 const PAGE_LIMIT = 1 << 26;
-/** Pages from the root down, through nested buckets too. Engines nest some ten buckets of at most a few levels. */
+/** Pages from the root down, through nested buckets too. Engines nest six buckets of a few levels each. */
 const DEPTH_LIMIT = 100;
+/** Bytes of pages to hold at a time on the way down. */
+const HELD_LIMIT = 1 << 27;
 /** Damaged references to remember; a tree with more is given up, so that memory stays bounded. */
 const REFUSED_LIMIT = 1 << 18;
 const CACHE_BYTES = 1 << 22;
@@ -93,6 +95,7 @@ const TOLD = 8;
 /**
  * Opens a database and checks the pages of its tree, all of them, so time grows with the file. `onDamage` gets what is
  * wrong, one sentence each and not many. Throws {@link FormatError} where no meta page, or no root page, is usable.
+ * The database reads from `source` as long as it is used; whoever opened that closes it.
  */
 export async function openBolt(
   source: ByteSource,
@@ -108,12 +111,12 @@ export async function openBolt(
     if (changed && attempt < ATTEMPTS) continue;
     if (fault !== null)
       onDamage(`one of the two meta pages is unusable, the last transaction may be lost: ${fault}`);
+    if (survey.rootDamage !== null) throw survey.rootDamage;
     for (const message of messages) onDamage(message);
     if (changed)
       onDamage(
         "it is being written to, and pages of several transactions may be mixed: stop the engine first",
       );
-    if (survey.rootDamage !== null) throw survey.rootDamage;
     return {
       root: new TreeBucket(survey, { ref: survey.rootRef, pgid: survey.meta.root }),
       state,
@@ -392,8 +395,9 @@ class Pages {
 
   /** `pgid` must not be outside. What is read first is claimed first, so that pages cannot make us read bytes often. */
   async load(pgid: number, claim?: Claim): Promise<Page> {
-    const cached = this.cache.get(pgid);
+    const cached = claim === undefined ? this.cache.get(pgid) : undefined; // one that is cached is claimed already
     if (cached) return this.keep(pgid, cached);
+    claim?.(pgid, pgid + 1);
     const { pageSize } = this;
     const offset = pgid * pageSize;
     let bytes = await this.read(offset, pageSize);
@@ -404,7 +408,7 @@ class Pages {
     if (pgid + room / pageSize > this.limit) throw bad(offset, `page ${pgid} runs over the end`);
     if (table > room) throw bad(offset, `page ${pgid} has more elements than room`);
     const tableEnd = pgid + Math.ceil(table / pageSize);
-    claim?.(pgid, tableEnd);
+    claim?.(pgid + 1, tableEnd);
     if (table > bytes.length) bytes = await this.read(offset, table);
     const end = checkElements(bytes, flags === LEAF, count, room, offset);
     if (end > PAGE_LIMIT) throw bad(offset, `page ${pgid} has ${end} bytes, more than are read`);
@@ -509,6 +513,7 @@ class Survey {
   entryCount = 0;
   unreadable = 0;
   rootDamage: FormatError | null = null;
+  private heldBytes = 0;
   private readonly signal: AbortSignal | undefined;
   constructor(source: ByteSource, meta: Meta, signal?: AbortSignal) {
     this.meta = meta;
@@ -537,7 +542,13 @@ class Survey {
     if (this.signal?.aborted) throw new InterruptedError("interrupted");
     const page = await this.enter(root.ref, root.pgid, depth);
     if (page === null) return;
-    if (page.leaf) return this.leaf(page, order, depth);
+    this.heldBytes += page.byteLength;
+    if (page.leaf) await this.leaf(page, order, depth);
+    else await this.branch(page, order, depth);
+    this.heldBytes -= page.byteLength;
+  }
+
+  private async branch(page: Page, order: KeyOrder, depth: number): Promise<void> {
     for (let i = 0; i < page.count; i++) {
       // The first key of a branch bounds nothing: smaller ones are looked for below it too.
       if (i > 0 && !order.separator(page.key(i))) this.disorder(page.ref(i));
@@ -569,7 +580,10 @@ class Survey {
     if (outside !== null) return this.refuse(ref, bad(ref, outside), false);
     try {
       if (depth > DEPTH_LIMIT) throw bad(ref, "pages nested too deep");
-      return await this.pages.load(pgid, (first, end) => this.claim(first, end));
+      const page = await this.pages.load(pgid, (first, end) => this.claim(first, end));
+      if (this.heldBytes + page.byteLength > HELD_LIMIT)
+        throw bad(ref, "pages nested too deep for their size");
+      return page;
     } catch (error) {
       return this.refuse(ref, error);
     }

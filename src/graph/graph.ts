@@ -99,6 +99,8 @@ export interface Absence {
   readonly digest: Digest | null;
   /** Path or digest, for display. */
   readonly name: string;
+  /** Where in the source it should be, for display. */
+  readonly path: string;
   readonly verdict: "missing" | "discarded" | "truncated" | "unreadable";
   readonly because: string;
 }

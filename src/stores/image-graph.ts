@@ -4,7 +4,7 @@
  * sharing, states, unreferenced files) is derived here.
  */
 import { createHash } from "node:crypto";
-import { type BytePath, bytePathFromText, displayPath } from "../byte-path.ts";
+import { type BytePath, bytePathFromText, displayPath, parentOf } from "../byte-path.ts";
 import { sniffCompression } from "../bytes/decompress.ts";
 import { readAll } from "../bytes/source.ts";
 import { type Digest, digestOf, parseDigest } from "../digest.ts";
@@ -25,7 +25,7 @@ import {
   type StoreGraph,
 } from "../graph/graph.ts";
 import type { Warn } from "../run.ts";
-import { type ReadOnlyTree, resolveLinks, type TreeEntry } from "../trees/tree.ts";
+import { leadsOut, type ReadOnlyTree, resolveLinks, type TreeEntry } from "../trees/tree.ts";
 
 /** A reference to a file that should hold a blob. */
 export interface BlobReference {
@@ -76,6 +76,8 @@ export class ImageGraph {
   private readonly claimed = new Set<BytePath>();
   private readonly layers = new Map<string, NodeId>();
   private readonly numbers = new Map<Digest, number>();
+  /** Layers by the folder of their own that old archives give each: its records go with the layer. */
+  private readonly layersIn = new Map<BytePath, NodeId[]>();
   private readonly chains = new Map<string, Digest>();
   /** Why files that nothing refers to may be needed after all; null: everything could be read. */
   private unsure: string | null;
@@ -88,9 +90,14 @@ export class ImageGraph {
 
   /** Warns that `path` could not be read; nothing in the store counts as unreferenced from then on. */
   cannotRead(path: BytePath | string, error: unknown): void {
-    const message = messageOf(error);
-    this.unsure ??= `${displayPath(path)} could not be read`;
-    this.warn({ code: "unreadable", path: displayPath(path), message, incomplete: true });
+    const place = displayPath(path);
+    this.unsure ??= `${place} could not be read`;
+    this.warn({
+      code: "unreadable",
+      path: place,
+      message: this.withoutPlace(error, place),
+      incomplete: true,
+    });
   }
 
   remark(code: string, path: BytePath | string, message: string): void {
@@ -121,7 +128,7 @@ export class ImageGraph {
     const known = this.blobs.get(reference.path);
     if (known !== undefined) return known;
     const entry = await resolveLinks(this.tree, reference.path);
-    if (entry?.type !== "file") return this.absence(reference);
+    if (entry?.type !== "file") return this.absence(reference, await leadsOut(this.tree, reference.path));
     const same = this.blobs.get(entry.path);
     const node =
       same ?? (await this.addBlob(entry, reference.role, reference.digest, reference.expectedLength));
@@ -170,20 +177,24 @@ export class ImageGraph {
     }
   }
 
-  private absence(reference: BlobReference): Absence {
-    const { role, digest, path } = reference;
+  private absence(reference: BlobReference, leadsOutside: boolean): Absence {
+    const { role, digest } = reference;
     const what =
-      role === "layer" || role === "config" || role === "manifest"
-        ? role
-        : role === "index"
-          ? "manifest"
+      role === "index"
+        ? "manifest"
+        : role === "layer" || role === "config" || role === "manifest"
+          ? role
           : "blob";
-    const name = digest ?? displayPath(path);
-    if (!this.tree.incomplete)
-      return { what, digest, name, verdict: "missing", because: "no such file in the source" };
+    const path = displayPath(reference.path);
+    const base = { what, digest, name: digest ?? path, path } as const;
+    if (leadsOutside) {
+      const because = "a link that leads out of the source, which is not followed";
+      return { ...base, verdict: "unreadable", because };
+    }
+    if (!this.tree.incomplete) return { ...base, verdict: "missing", because: "no such file in the source" };
     // An archive that breaks off may have had it; in a folder it may be where reading is not allowed.
     const verdict = this.tree.holder === "archive" ? "truncated" : "unreadable";
-    return { what, digest, name, verdict, because: this.tree.incomplete };
+    return { ...base, verdict, because: this.tree.incomplete };
   }
 
   /** Layers, config and what is missing of one platform. */
@@ -192,7 +203,8 @@ export class ImageGraph {
     const config = parts.config && (await this.blob(parts.config));
     if (config !== null && typeof config !== "number") absent.push(config);
     const configNode = typeof config === "number" ? config : null;
-    const { parsed, digest } = await this.config(configNode, parts.config);
+    const { parsed, digest, failure } = await this.config(configNode, parts.config);
+    if (failure) absent.push(failure);
     if (parsed && parsed.diffIds.length !== parts.layers.length) {
       const message = `${parts.layers.length} layers but ${parsed.diffIds.length} diff_ids in its config`;
       this.remark("layer-count", parts.config!.path, message);
@@ -226,26 +238,39 @@ export class ImageGraph {
     });
   }
 
-  private async config(
-    node: NodeId | null,
-    reference: BlobReference | null,
-  ): Promise<{ parsed: ImageConfig | null; digest: Digest | null }> {
-    if (node === null || !reference) return { parsed: null, digest: null };
+  private async config(node: NodeId | null, reference: BlobReference | null): Promise<ReadConfig> {
+    if (node === null || !reference) return NO_CONFIG;
+    const path = displayPath(reference.path);
     try {
       const found = await this.document(reference.path);
-      if (!found) return { parsed: null, digest: null };
-      return { parsed: parseImageConfig(found.json, displayPath(reference.path)), digest: found.digest };
+      return found
+        ? { parsed: parseImageConfig(found.json, ""), digest: found.digest, failure: null }
+        : NO_CONFIG;
     } catch (error) {
-      if (!(error instanceof FormatError)) this.cannotRead(reference.path, error);
-      else
-        this.warn({
-          code: "config",
-          path: displayPath(reference.path),
-          message: messageOf(error),
-          incomplete: true,
-        });
-      return { parsed: null, digest: null };
+      const because = this.withoutPlace(error, path);
+      if (error instanceof FormatError)
+        this.warn({ code: "config", path, message: because, incomplete: true });
+      else this.cannotRead(reference.path, error);
+      const { digest } = reference;
+      const failure = {
+        what: "config",
+        digest,
+        name: digest ?? path,
+        path,
+        verdict: "unreadable",
+        because,
+      } as const;
+      return { ...NO_CONFIG, failure };
     }
+  }
+
+  /** The message of an error without the place that is named beside it. */
+  private withoutPlace(error: unknown, path: string): string {
+    let message = messageOf(error);
+    for (const place of [this.tree.label, path]) {
+      if (message.startsWith(`${place}: `)) message = message.slice(place.length + 2);
+    }
+    return message;
   }
 
   /** A layer on `parent`; the same layer of the same bytes on the same parent is the same node. */
@@ -270,6 +295,10 @@ export class ImageGraph {
       path: null,
     });
     this.layers.set(key, node);
+    if (reference.path.endsWith("/layer.tar")) {
+      const folder = parentOf(reference.path);
+      this.layersIn.set(folder, [...(this.layersIn.get(folder) ?? []), node]);
+    }
     if (parent !== null) this.builder.edge(node, parent);
     if (blob !== null) this.builder.edge(node, blob);
     return node;
@@ -351,10 +380,28 @@ export class ImageGraph {
     };
     const node = this.builder.add(image);
     for (const needed of draft.needs) this.builder.edge(node, needed);
+    this.warnOfAbsent(image);
     for (const name of image.names) this.builder.root(node, `name ${name}`);
     if (image.names.length === 0) this.builder.root(node, draft.because);
     return node;
   }
+
+  /** What was absent on purpose needs no word, and what could not be read has had its own. */
+  private warnOfAbsent(image: ImageNode): void {
+    const title = image.names[0] ?? image.imageId;
+    for (const { what, path, verdict, because } of image.absent) {
+      const isTold = verdict === "discarded" || (verdict === "unreadable" && this.unsure !== null);
+      if (isTold || this.warned.has(path)) continue;
+      this.warned.add(path);
+      this.warn({
+        code: verdict,
+        path,
+        message: `the ${what} that ${title} needs: ${because}`,
+        incomplete: true,
+      });
+    }
+  }
+  private readonly warned = new Set<string>();
 
   private isCut(id: NodeId): boolean {
     const node = this.builder.nodes[id]!;
@@ -364,21 +411,24 @@ export class ImageGraph {
 
   /** Gives every file that is no blob yet an owner, and returns the finished graph. */
   async finish(classify: (entry: TreeEntry) => Promise<FileClass>): Promise<StoreGraph> {
-    const files = new Map<string, { heading: Heading; what: string; size: Size; count: number }>();
-    const count = (heading: Heading, what: string, size: Size): void => {
-      const key = `${heading}/${what}`;
-      const before = files.get(key) ?? { heading, what, size: NOTHING, count: 0 };
+    const files = new Map<string, FileGroup>();
+    const count = (group: Omit<FileGroup, "size" | "count">, size: Size): void => {
+      const key = `${group.heading}/${group.what}/${group.owners.join()}`;
+      const before = files.get(key) ?? { ...group, size: NOTHING, count: 0 };
       files.set(key, { ...before, size: addSizes(before.size, size), count: before.count + 1 });
     };
     const unreferenced: { entry: TreeEntry; digest: Digest | null }[] = [];
     for await (const entry of this.tree.walk()) {
       if (this.claimed.has(entry.path)) continue;
-      const found =
-        entry.type === "directory"
-          ? ({ heading: "metadata", what: "folders" } as const)
-          : await classify(entry);
-      if (found.heading === "orphans") unreferenced.push({ entry, digest: found.digest ?? null });
-      else count(found.heading, found.what, sizeOf(entry));
+      const isFolder = entry.type === "directory";
+      const owners = this.layersIn.get(isFolder ? entry.path : parentOf(entry.path));
+      if (owners) {
+        count({ heading: "images", what: "records of layers", owners }, sizeOf(entry));
+        continue;
+      }
+      const { heading, what, digest }: FileClass = isFolder ? FOLDERS : await classify(entry);
+      if (heading === "orphans") unreferenced.push({ entry, digest: digest ?? null });
+      else count({ heading, what, owners: [] }, sizeOf(entry));
     }
     this.unsure ??= this.tree.incomplete; // of a folder, known only after the walk
     for (const { entry, digest } of unreferenced) {
@@ -386,15 +436,13 @@ export class ImageGraph {
       else await this.addUnsure(entry, digest);
     }
     for (const { what, bytes } of this.tree.overhead) {
-      count("metadata", what, {
-        apparent: bytes,
-        allocated: bytes,
-        inodes: this.tree.holder === "archive" ? null : 0,
-      });
+      const inodes = this.tree.holder === "archive" ? null : 0;
+      count({ heading: "metadata", what, owners: [] }, { apparent: bytes, allocated: bytes, inodes });
     }
-    for (const { heading, what, size, count: number } of files.values()) {
-      const node = this.builder.add({ kind: "files", what, count: number, size, heading, path: null });
-      this.builder.root(node, "part of the source itself");
+    for (const { owners, ...group } of files.values()) {
+      const node = this.builder.add({ kind: "files", path: null, ...group });
+      for (const owner of owners) this.builder.edge(owner, node);
+      if (owners.length === 0) this.builder.root(node, "part of the source itself");
     }
     return this.builder.build();
   }
@@ -406,6 +454,27 @@ export class ImageGraph {
     this.builder.root(node, `may be needed: ${this.unsure}`);
   }
 }
+
+const FOLDERS: FileClass = { heading: "metadata", what: "folders" };
+
+/** Files that are neither content nor layers, and the layers that they go with. */
+interface FileGroup {
+  readonly heading: Heading;
+  readonly what: string;
+  readonly owners: readonly NodeId[];
+  readonly size: Size;
+  readonly count: number;
+}
+
+interface ReadConfig {
+  readonly parsed: ImageConfig | null;
+  /** Of the bytes as they are. */
+  readonly digest: Digest | null;
+  /** Why a config that is there cannot be used. */
+  readonly failure: Absence | null;
+}
+
+const NO_CONFIG: ReadConfig = { parsed: null, digest: null, failure: null };
 
 /** What a file that no image refers to is. */
 export interface FileClass {

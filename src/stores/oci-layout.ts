@@ -194,7 +194,7 @@ export class ManifestWalker {
     const verdict = "unreadable";
     return {
       ...EMPTY,
-      absent: [{ what: "manifest", digest, name: digest, verdict, because: error.message }],
+      absent: [{ what: "manifest", digest, name: digest, path: digest, verdict, because: error.message }],
     };
   }
 
@@ -216,7 +216,16 @@ export class ManifestWalker {
       const verdict = "unreadable";
       return {
         ...empty,
-        absent: [{ what: "manifest", digest: name, name, verdict, because: messageOf(error) }],
+        absent: [
+          {
+            what: "manifest",
+            digest: name,
+            name,
+            path: displayPath(reference.path),
+            verdict,
+            because: messageOf(error),
+          },
+        ],
       };
     }
     if (parsed.kind === "index") return this.index(blob, parsed.manifests, depth, empty);

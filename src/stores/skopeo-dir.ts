@@ -4,6 +4,7 @@
  */
 import { type BytePath, bytePathFromText } from "../byte-path.ts";
 import { type Digest, digestOf, hexOf } from "../digest.ts";
+import { FormatError } from "../errors.ts";
 import { asObject, stringOrNull } from "../formats/json.ts";
 import type { ReadOnlyTree, TreeEntry } from "../trees/tree.ts";
 import { type FileClass, ImageGraph } from "./image-graph.ts";
@@ -25,8 +26,9 @@ export const skopeoDir: StoreKind = {
     const images = new ImageGraph(tree, warn);
     try {
       const found = await images.document(MANIFEST);
-      const mediaType = stringOrNull(asObject(found?.json, "manifest.json").mediaType) ?? "";
-      const { digest } = found!;
+      if (!found) throw new FormatError("skopeo-dir", "there is no manifest.json: an unfinished copy");
+      const mediaType = stringOrNull(asObject(found.json, "its top").mediaType) ?? "";
+      const { digest } = found;
       // The top manifest alone is not stored under its digest; those of an index's platforms are `<hex>.manifest.json`.
       const platforms = new Set<string>();
       for await (const entry of tree.walk())

@@ -29,6 +29,10 @@ export interface Store {
   readonly graph: StoreGraph;
   /** What the holder says is used by the whole of it, to compare the sum of all nodes with; null: it does not say. */
   readonly used: number | null;
+  /** Length of the source's file, where it is compressed as a whole and so another than the sum of the sizes in it. */
+  readonly fileBytes: number | null;
+  /** How long the only pass over the source took; null where it is read when asked. */
+  readonly passSeconds: number | null;
   /** The file system that the store's folder lies on; null for an archive, and where it cannot be told. */
   readonly filesystem: FileSystemUse | null;
   /** What must be told about the sizes, such as that the archive is compressed as a whole. */

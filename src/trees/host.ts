@@ -16,6 +16,7 @@ export class HostTree implements ReadOnlyTree {
   readonly label: string;
   readonly overhead = [];
   incomplete: string | null = null;
+  private bytes: number | null = null;
   private readonly root: string;
   private readonly warn: Warn;
   /** Inodes with several names: the name that was asked for first is the one whose space counts. */
@@ -37,7 +38,13 @@ export class HostTree implements ReadOnlyTree {
     const seen = new Set<string>();
     const top = await this.stat(ROOT);
     if (!top) throw new SourceError(`cannot read ${this.label}: no such folder`);
-    yield* this.below(ROOT, top.dev, seen);
+    const own = await this.entry(ROOT, { device: top.dev, seen });
+    this.bytes = own?.allocated ?? 0;
+    if (own) yield own; // du counts the folder itself as well
+    for await (const entry of this.below(ROOT, top.dev, seen)) {
+      this.bytes += entry.allocated ?? 0;
+      yield entry;
+    }
   }
 
   private async *below(folder: BytePath, device: bigint, seen: Set<string>): AsyncGenerator<TreeEntry> {
@@ -149,6 +156,10 @@ export class HostTree implements ReadOnlyTree {
       throw new SourceError(`cannot read ${label}: a folder above it is a link`);
     // Threads open files by text; a name that is not UTF-8 cannot be told them, and no store format has such names.
     return openFile(`${this.root}/${pathBytes(path).toString("utf8")}`, label);
+  }
+
+  walked(): number | null {
+    return this.bytes;
   }
 
   facts(): null {

@@ -220,7 +220,7 @@ export class TarTree implements ReadOnlyTree {
         code: "member-name",
         path: displayPath(entry.rawName),
         message: `member at byte ${entry.start} is left out: its name leads out of the archive`,
-        incomplete: false,
+        incomplete: true,
       });
       return bytes;
     }
@@ -231,7 +231,7 @@ export class TarTree implements ReadOnlyTree {
       lost = this.bytesOf(before);
       if (this.kinds[before] !== 1 || entry.type !== "directory") {
         const message = `two members of this name, at bytes ${this.starts[before]} and ${entry.start}: the last one counts`;
-        warn({ code: "duplicate-member", path: displayPath(path), message, incomplete: false });
+        warn({ code: "duplicate-member", path: displayPath(path), message, incomplete: true });
       }
     }
     const row = before ?? this.paths.length;
@@ -315,6 +315,10 @@ export class TarTree implements ReadOnlyTree {
 
   facts(path: BytePath): BlobFacts | null {
     return this.known.get(path) ?? null;
+  }
+
+  walked(): number {
+    return this.byteLength;
   }
 
   async close(): Promise<void> {

@@ -41,6 +41,8 @@ export interface ReadOnlyTree {
   readonly overhead: readonly { readonly what: string; readonly bytes: number }[];
   /** What a single pass over a source that cannot be seeked learned about a file; null for all other trees. */
   facts(path: BytePath): BlobFacts | null;
+  /** Bytes that the holder spends on all that `walk` gave, counted apart from it; null before a walk. */
+  walked(): number | null;
   close(): Promise<void>;
 }
 
@@ -87,6 +89,13 @@ function followLink(link: TreeEntry, rest: string): BytePath | null {
   return parts.length > 0 ? joinPath(...parts) : null;
 }
 
+/** Whether `path` is a link whose target lies outside of the tree. */
+export async function leadsOut(tree: ReadOnlyTree, path: BytePath): Promise<boolean> {
+  const entry = await tree.lstat(path);
+  const link = entry?.type === "symlink" ? entry : await firstLink(tree, path);
+  return link?.linkTarget != null && followLink(link, path.slice(link.path.length)) === null;
+}
+
 /** The tree below one folder of another; what lies outside of it counts as overhead. */
 export async function subTree(tree: ReadOnlyTree, folder: BytePath): Promise<ReadOnlyTree> {
   const prefix = `${folder}/`;
@@ -110,6 +119,7 @@ export async function subTree(tree: ReadOnlyTree, folder: BytePath): Promise<Rea
     },
     open: (path) => tree.open(joinPath(folder, path)),
     facts: (path) => tree.facts(joinPath(folder, path)),
+    walked: () => tree.walked(),
     close: () => tree.close(),
   };
 }

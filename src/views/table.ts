@@ -46,3 +46,8 @@ function displayWidth(text: string): number {
 export function ellipsis(text: string, limit: number): string {
   return text.length <= limit ? text : `${text.slice(0, limit - 1)}…`;
 }
+
+/** A path for a column: digests in it cut to twelve digits, as IDs are shown. */
+export function shortPath(path: string): string {
+  return path.replace(/([0-9a-f]{12})[0-9a-f]{20,}/g, "$1…");
+}

@@ -317,7 +317,7 @@ describe("a damaged tree", () => {
   test("pages that lead back to one another end", async () => {
     const bytes = writeBolt(numbered(300), { fanOut: 3 });
     const branches = pagesWith(1, bytes);
-    // Every branch leads to the root in its first element and to the next branch in its second.
+    // Every branch leads to the root in its first element and to the next branch in its second: 2^n ways down.
     const root = branches.at(-1)!;
     for (const [i, at] of branches.entries()) {
       bytes.writeBigUInt64LE(BigInt(root / 4096), at + 16 + 8);
@@ -437,7 +437,7 @@ describe("a database that is written to", () => {
   });
 
   test("a page that went bad since is an error, not an answer", async () => {
-    const bytes = writeBolt(numbered(100_000), { storeFreelist: false });
+    const bytes = writeBolt(numbered(200_000));
     const { bolt } = await openDamaged(bytes);
     bytes.fill(0, 8192, 12_288); // long gone from the cache
     await expect(bolt.root.get("key 000000")).rejects.toThrow(FormatError);
@@ -548,7 +548,7 @@ describe("properties", () => {
       { pageSize: 512, fanOut: 8, inline: true },
     );
     for (let at = 0; at < small.length; at++) {
-      for (const by of [0x01, 0x80, 0xff]) {
+      for (const by of [0x01, 0x80]) {
         const bytes = Buffer.from(small);
         bytes[at]! ^= by;
         await survives(bytes);
@@ -733,21 +733,29 @@ describe("databases of real engines", () => {
     const { root } = await open(await readReal("buildkit-metadata_v2"));
     const records = await root.bucket("_main");
     const { BuildCache } = await docker();
-    expect(await keysOf(records)).toEqual(BuildCache.map(({ ID }) => ID).sort());
+    const field = async (id: string, key: string) => {
+      const bytes = await (await records!.bucket(id))!.get(key);
+      return bytes === null || bytes.length === 0
+        ? undefined
+        : JSON.parse(Buffer.from(bytes).toString()).value;
+    };
+    // Some immutable records share their data with a mutable one, which is the one the engine lists.
+    const twins = new Map<string, string>();
+    const listed: string[] = [];
+    for (const id of await keysOf(records)) {
+      const mutable = await field(id, "cache.equalMutable");
+      if (mutable === undefined) listed.push(id);
+      else twins.set(mutable, id);
+    }
+    expect(twins.size).toBe(4);
+    expect(listed).toEqual(BuildCache.map(({ ID }) => ID).sort());
     for (const { ID, Parent, Type, Description, Size, UsageCount } of BuildCache) {
-      const record = await records!.bucket(ID);
-      const value = async (key: string) => {
-        const bytes = await record!.get(key);
-        return bytes === null || bytes.length === 0
-          ? undefined
-          : JSON.parse(Buffer.from(bytes).toString()).value;
-      };
       expect({
-        Parent: (await value("cache.parent")) ?? "",
-        Type: (await value("cache.recordType")) ?? "regular",
-        Description: await value("cache.description"),
-        Size: await value("snapshot.size"),
-        UsageCount: await value("cache.usageCount"),
+        Parent: (await field(ID, "cache.parent")) ?? "",
+        Type: (await field(ID, "cache.recordType")) ?? "regular",
+        Description: await field(ID, "cache.description"),
+        Size: (await field(ID, "snapshot.size")) ?? (await field(twins.get(ID)!, "snapshot.size")),
+        UsageCount: await field(ID, "cache.usageCount"),
       }).toEqual({ Parent, Type, Description, Size, UsageCount });
     }
   });
