@@ -1,5 +1,5 @@
 import { execFile, spawn } from "node:child_process";
-import { mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
+import { copyFile, mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { promisify } from "node:util";
@@ -207,7 +207,15 @@ describe("plan", () => {
   test("--script, --curve and -o", async () => {
     const script = (await runCli(["plan", "--free", "30%", "--script", DEMO])).out;
     expect(script).toContain("docker save -o");
-    expect(script).not.toContain("shop/web:1.1 ");
+    const save = script.split("\n").find((line) => line.startsWith("docker save"))!;
+    const { json: plan } = await runJson(["plan", "--free", "30%", DEMO]);
+    for (const { names } of plan.steps) for (const name of names) expect(save.split(" ")).not.toContain(name);
+    expect(save).toContain("shop/base:1");
+    expect((await runCli(["plan", "--script", DEMO])).code).toBe(2);
+    const copy = join(folder, "copy.tar");
+    await copyFile(DEMO, copy);
+    expect((await runCli(["plan", "-o", copy, copy])).code).toBe(2);
+    expect(await readFile(copy)).toEqual(await readFile(DEMO));
     expect((await runCli(["plan", "--curve", DEMO])).out).toContain("LOSS PER BYTE");
     const file = join(folder, "plan.json");
     await runCli(["plan", "--free", "30%", "-o", file, DEMO]);

@@ -90,8 +90,8 @@ function headingOf(holdings: Holdings, id: NodeId, own: Heading): Heading {
 
 function countOf(holdings: Holdings, id: NodeId, heading: Heading): number {
   const node = holdings.node(id);
-  if (node.kind === "files") return node.count;
   if (heading === "images") return node.kind === "image" ? 1 : 0;
+  if (node.kind === "files") return node.count;
   return node.kind === "blob" ? 1 : 0;
 }
 
@@ -122,7 +122,8 @@ function onlyFileSystem(holdings: Holdings): FileSystemUse | null {
 function entriesOf(holdings: Holdings, heading: readonly Heading[], top: number | null): DfEntry[] {
   const entries = holdings.graph.nodes.flatMap((node, id): DfEntry[] => {
     if (node.size.apparent === 0 && node.size.allocated === 0) return [];
-    const what = node.kind === "files" ? node.what : node.path === null ? node.kind : displayPath(node.path);
+    const parts = [node.path && displayPath(node.path), node.kind === "files" ? node.what : null];
+    const what = parts.filter((part) => part !== null).join(": ");
     const users = holdings.usersOf(id).length;
     return [{ heading: heading[id]!, source: holdings.storeOf(id).source, what, size: node.size, users }];
   });

@@ -128,7 +128,11 @@ export class ImageGraph {
     const known = this.blobs.get(reference.path);
     if (known !== undefined) return known;
     const entry = await resolveLinks(this.tree, reference.path);
-    if (entry?.type !== "file") return this.absence(reference, await leadsOut(this.tree, reference.path));
+    if (entry?.type !== "file") {
+      // Out of an archive there is nothing; a folder's link may lead to the blob, where it is not followed.
+      const leadsOutside = this.tree.holder === "filesystem" && (await leadsOut(this.tree, reference.path));
+      return this.absence(reference, leadsOutside);
+    }
     const same = this.blobs.get(entry.path);
     const node =
       same ?? (await this.addBlob(entry, reference.role, reference.digest, reference.expectedLength));
@@ -413,7 +417,7 @@ export class ImageGraph {
   async finish(classify: (entry: TreeEntry) => Promise<FileClass>): Promise<StoreGraph> {
     const files = new Map<string, FileGroup>();
     const count = (group: Omit<FileGroup, "size" | "count">, size: Size): void => {
-      const key = `${group.heading}/${group.what}/${group.owners.join()}`;
+      const key = `${group.heading} ${group.what} ${group.path ?? ""}`;
       const before = files.get(key) ?? { ...group, size: NOTHING, count: 0 };
       files.set(key, { ...before, size: addSizes(before.size, size), count: before.count + 1 });
     };
@@ -421,14 +425,15 @@ export class ImageGraph {
     for await (const entry of this.tree.walk()) {
       if (this.claimed.has(entry.path)) continue;
       const isFolder = entry.type === "directory";
-      const owners = this.layersIn.get(isFolder ? entry.path : parentOf(entry.path));
+      const folder = isFolder ? entry.path : parentOf(entry.path);
+      const owners = this.layersIn.get(folder);
       if (owners) {
-        count({ heading: "images", what: "records of layers", owners }, sizeOf(entry));
+        count({ heading: "images", what: "records of the layer", path: folder, owners }, sizeOf(entry));
         continue;
       }
       const { heading, what, digest }: FileClass = isFolder ? FOLDERS : await classify(entry);
       if (heading === "orphans") unreferenced.push({ entry, digest: digest ?? null });
-      else count({ heading, what, owners: [] }, sizeOf(entry));
+      else count({ heading, what, path: null, owners: [] }, sizeOf(entry));
     }
     this.unsure ??= this.tree.incomplete; // of a folder, known only after the walk
     for (const { entry, digest } of unreferenced) {
@@ -437,10 +442,13 @@ export class ImageGraph {
     }
     for (const { what, bytes } of this.tree.overhead) {
       const inodes = this.tree.holder === "archive" ? null : 0;
-      count({ heading: "metadata", what, owners: [] }, { apparent: bytes, allocated: bytes, inodes });
+      count(
+        { heading: "metadata", what, path: null, owners: [] },
+        { apparent: bytes, allocated: bytes, inodes },
+      );
     }
     for (const { owners, ...group } of files.values()) {
-      const node = this.builder.add({ kind: "files", path: null, ...group });
+      const node = this.builder.add({ kind: "files", ...group });
       for (const owner of owners) this.builder.edge(owner, node);
       if (owners.length === 0) this.builder.root(node, "part of the source itself");
     }
@@ -461,6 +469,8 @@ const FOLDERS: FileClass = { heading: "metadata", what: "folders" };
 interface FileGroup {
   readonly heading: Heading;
   readonly what: string;
+  /** The folder that they are in, where they have one of their own. */
+  readonly path: BytePath | null;
   readonly owners: readonly NodeId[];
   readonly size: Size;
   readonly count: number;

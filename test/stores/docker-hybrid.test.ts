@@ -250,13 +250,14 @@ describe("damage", () => {
     broken(
       (items) => items.filter((item) => item.name !== blobPath(base.diffId)),
       async (path, bytes) => {
-        const { images, code } = await ask("images", [path]);
-        expect(code).toBe(0);
+        const { images, code, warnings } = await ask("images", [path]);
+        expect(code).toBe(4);
+        expect(warnings).toMatchObject([{ code: "missing", path: blobPath(base.diffId) }]);
         expect(images.map((image) => image.state)).toEqual(["damaged", "damaged", "damaged"]);
         const answer = await ask("verify", [path]);
         expect(answer.code).toBe(1);
         const missing = answer.checked.filter((check) => check.verdict === "missing");
-        expect(missing).toMatchObject([{ what: "layer", id: base.diffId, path: null }]);
+        expect(missing).toMatchObject([{ what: "layer", id: base.diffId, path: blobPath(base.diffId) }]);
         expect([...missing[0]!.usedBy].sort()).toEqual(
           ["app:1", "registry.example/team/app:2", nameless.config.digest.slice(7, 19)].sort(),
         );

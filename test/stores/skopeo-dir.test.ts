@@ -53,7 +53,7 @@ describe("one image", () => {
       ]);
       const space = await ask("df", [path]);
       expect(Object.keys(headings(space)).sort()).toEqual(["images", "metadata"]);
-      expect(space.total.inodes).toBe(6);
+      expect(space.total.inodes).toBe(7);
     }));
 
   test("verify: the manifest's own digest is recorded nowhere", () =>
