@@ -155,7 +155,10 @@ function flagsOf(entry: CommandEntry, command: AnyCommand): Flags {
     .option("-q, --quiet", "only IDs, or nothing but the exit code")
     .option("--no-color", "no colour (also: NO_COLOR)")
     .option("--no-progress", "no progress bar")
-    .option("--workers <n>", "threads to hash with; 0 hashes in the main thread")
+    .option(
+      "--workers <n>",
+      "threads to hash with (default: one a core, up to 4); 0 hashes in the main thread",
+    )
     .addOption(new Option("--units <units>", "units of sizes").choices(["si", "iec", "bytes"]).default("si"))
     .option("--tmp <dir>", "where compressed archives may be unpacked")
     .option("--now <time>", "the time that ages are counted from")

@@ -38,8 +38,14 @@ async function loadTask(name: string): Promise<(job: unknown) => unknown> {
   return ((await import(file.href)) as { default: (job: unknown) => unknown }).default;
 }
 
-/** A pool of `size` threads (default: one a core), started when first used. */
-export function createPool(signal: AbortSignal, size = availableParallelism()): Pool {
+/**
+ * One a core, up to four: a thread that inflates holds some 42 MB, so that four stay below 250 MB in all, and four
+ * hash faster than most disks read.
+ */
+const DEFAULT_SIZE = Math.min(availableParallelism(), 4);
+
+/** A pool of `size` threads, started when first used. */
+export function createPool(signal: AbortSignal, size = DEFAULT_SIZE): Pool {
   let threads: Piscina | null = null;
   setMaxListeners(0, signal); // every task under way listens to it: with six cores and more, no sign of a leak
   const run = async (name: string, job: unknown): Promise<unknown> => {

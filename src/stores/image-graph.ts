@@ -50,6 +50,8 @@ export interface PlatformParts {
 /** A platform with its nodes; `top` is its uppermost layer. */
 export interface BuiltPlatform extends PlatformImage {
   readonly top: NodeId | null;
+  /** Where the uppermost layer is looked for. */
+  readonly topPath: BytePath | null;
   readonly parsed: ImageConfig | null;
   readonly absent: readonly Absence[];
 }
@@ -76,8 +78,8 @@ export class ImageGraph {
   private readonly claimed = new Set<BytePath>();
   private readonly layers = new Map<string, NodeId>();
   private readonly numbers = new Map<Digest, number>();
-  /** Layers by the folder of their own that old archives give each: its records go with the layer. */
-  private readonly layersIn = new Map<BytePath, NodeId[]>();
+  /** What needs the records in a folder of `layer.tar`: old archives give each layer one, named by a v1 ID. */
+  private readonly folders = new Map<BytePath, Set<NodeId>>();
   private readonly chains = new Map<string, Digest>();
   /** Why files that nothing refers to may be needed after all; null: everything could be read. */
   private unsure: string | null;
@@ -220,6 +222,9 @@ export class ImageGraph {
       if (typeof blob !== "number") absent.push(reference.foreign ? foreign(blob) : blob);
       top = this.layer(top, parsed?.diffIds[i] ?? null, typeof blob === "number" ? blob : null, reference);
       layers.push(top);
+      // A layer has one v1 ID as the uppermost of an image, made from the image's config, and another one below
+      // others: so that its folder goes with the image, or with the last layer that stands on it.
+      if (i > 0) this.ownFolder(parts.layers[i - 1]!.path, top);
     }
     return {
       platform: parsed?.platform ?? parts.platform ?? "unknown",
@@ -229,9 +234,19 @@ export class ImageGraph {
       layers,
       present: configNode !== null || this.blobsOf(layers).length > 0,
       top,
+      topPath: parts.layers[parts.layers.length - 1]?.path ?? null,
       parsed,
       absent,
     };
+  }
+
+  /** The records beside `layer` go when `owner` goes. */
+  private ownFolder(layer: BytePath, owner: NodeId): void {
+    if (!layer.endsWith("/layer.tar")) return;
+    const folder = parentOf(layer);
+    const owners = this.folders.get(folder);
+    if (owners) owners.add(owner);
+    else this.folders.set(folder, new Set([owner]));
   }
 
   /** The blobs of the layers that are there. */
@@ -299,10 +314,6 @@ export class ImageGraph {
       path: null,
     });
     this.layers.set(key, node);
-    if (reference.path.endsWith("/layer.tar")) {
-      const folder = parentOf(reference.path);
-      this.layersIn.set(folder, [...(this.layersIn.get(folder) ?? []), node]);
-    }
     if (parent !== null) this.builder.edge(node, parent);
     if (blob !== null) this.builder.edge(node, blob);
     return node;
@@ -384,6 +395,7 @@ export class ImageGraph {
     };
     const node = this.builder.add(image);
     for (const needed of draft.needs) this.builder.edge(node, needed);
+    for (const { topPath } of draft.platforms) if (topPath !== null) this.ownFolder(topPath, node);
     this.warnOfAbsent(image);
     for (const name of image.names) this.builder.root(node, `name ${name}`);
     if (image.names.length === 0) this.builder.root(node, draft.because);
@@ -426,14 +438,14 @@ export class ImageGraph {
       if (this.claimed.has(entry.path)) continue;
       const isFolder = entry.type === "directory";
       const folder = isFolder ? entry.path : parentOf(entry.path);
-      const owners = this.layersIn.get(folder);
+      const owners = this.folders.get(folder);
       if (owners) {
         count({ heading: "images", what: "records of the layer", path: folder, owners }, sizeOf(entry));
         continue;
       }
       const { heading, what, digest }: FileClass = isFolder ? FOLDERS : await classify(entry);
       if (heading === "orphans") unreferenced.push({ entry, digest: digest ?? null });
-      else count({ heading, what, path: null, owners: [] }, sizeOf(entry));
+      else count({ heading, what, path: null, owners: NOBODY }, sizeOf(entry));
     }
     this.unsure ??= this.tree.incomplete; // of a folder, known only after the walk
     for (const { entry, digest } of unreferenced) {
@@ -443,14 +455,14 @@ export class ImageGraph {
     for (const { what, bytes } of this.tree.overhead) {
       const inodes = this.tree.holder === "archive" ? null : 0;
       count(
-        { heading: "metadata", what, path: null, owners: [] },
+        { heading: "metadata", what, path: null, owners: NOBODY },
         { apparent: bytes, allocated: bytes, inodes },
       );
     }
     for (const { owners, ...group } of files.values()) {
       const node = this.builder.add({ kind: "files", ...group });
       for (const owner of owners) this.builder.edge(owner, node);
-      if (owners.length === 0) this.builder.root(node, "part of the source itself");
+      if (owners.size === 0) this.builder.root(node, "part of the source itself");
     }
     return this.builder.build();
   }
@@ -465,13 +477,15 @@ export class ImageGraph {
 
 const FOLDERS: FileClass = { heading: "metadata", what: "folders" };
 
+const NOBODY: ReadonlySet<NodeId> = new Set();
+
 /** Files that are neither content nor layers, and the layers that they go with. */
 interface FileGroup {
   readonly heading: Heading;
   readonly what: string;
   /** The folder that they are in, where they have one of their own. */
   readonly path: BytePath | null;
-  readonly owners: readonly NodeId[];
+  readonly owners: ReadonlySet<NodeId>;
   readonly size: Size;
   readonly count: number;
 }
