@@ -56,7 +56,7 @@ async function openSource(
   depth = 0,
 ): Promise<Store[]> {
   const warn: Warn = (warning) => run.warnings.add({ ...warning, source: path });
-  if (path === "-") return [await storeOf(path, await fromStdin(options, run, warn), options, warn, [])];
+  if (path === "-") return [await storeOf(path, await fromStdin(options, run, warn), options, warn)];
   let real: string;
   let isFolder: boolean;
   try {
@@ -98,7 +98,7 @@ async function openFolder(
   const tree = new HostTree(path, top, warn);
   // A kind of archive is asked of the files in the folder.
   const kind = options.as?.endsWith("-archive") ? null : await kindOf(tree, options.as);
-  if (kind) return [await storeOf(path, { ...AS_IT_STANDS, tree, used: null }, options, warn, [kind])];
+  if (kind) return [await storeOf(path, { ...AS_IT_STANDS, tree, used: null }, options, warn, kind)];
   const names = await readdir(top).catch((error: unknown) => {
     throw new SourceError(`cannot read ${path}: ${reasonOf(error)}`, { cause: error });
   });
@@ -194,7 +194,7 @@ async function openArchive(
     const opened = compression
       ? await unpackArchive(path, source, compression, options, run, warn)
       : { ...AS_IT_STANDS, tree: await plainTree(path, source, warn), used: source.byteLength };
-    return await storeOf(path, opened, options, warn, []);
+    return await storeOf(path, opened, options, warn);
   } catch (error) {
     await source.close();
     throw error;
@@ -289,66 +289,64 @@ async function kindOf(tree: ReadOnlyTree, as: SourceKind | null): Promise<StoreK
   return null;
 }
 
-/** As {@link readStore}; closes the tree where there is no store in it. */
+/** The store in an opened source; closes the source where there is none in it. */
 async function storeOf(
   path: string,
   opened: Opened,
   options: OpenOptions,
   warn: Warn,
-  known: readonly StoreKind[],
+  known: StoreKind | null = null,
 ): Promise<Store> {
   try {
-    return await readStore(path, opened, options, warn, known);
+    const { tree, kind, root } = await placeOfStore(path, opened.tree, options, known);
+    const { graph, kind: found, engine } = await kind.read(tree, warn);
+    return {
+      kind: found,
+      source: path,
+      engine,
+      root,
+      graph,
+      used: opened.used ?? tree.walked(),
+      filesystem: found.endsWith("-archive") ? null : await fileSystemOf(path),
+      fileBytes: opened.fileBytes,
+      passSeconds: opened.passSeconds,
+      remarks: opened.remarks,
+      open(node) {
+        const { path: place } = graph.nodes[node]!;
+        if (place === null) throw new SourceError(`${path}: node ${node} has no bytes of its own`);
+        return tree.open(place);
+      },
+      facts(node) {
+        const { path: place } = graph.nodes[node]!;
+        return place === null ? null : tree.facts(place);
+      },
+      close: () => tree.close(),
+    };
   } catch (error) {
     await opened.tree.close();
     throw error;
   }
 }
 
-/** Reads the store in a tree, which may have it one folder down, as a tar of a folder has. */
-async function readStore(
+/** Where in a source its store is: at --at, at the top, or one folder down, as in a tar of a folder. */
+async function placeOfStore(
   path: string,
-  opened: Opened,
+  whole: ReadOnlyTree,
   options: OpenOptions,
-  warn: Warn,
-  known: readonly StoreKind[],
-): Promise<Store> {
-  let { tree } = opened;
-  let root = tree.holder === "archive" ? (options.at ?? "") : "";
-  if (root !== "") tree = await subTree(tree, folderIn(root));
-  let kind = known[0] ?? (await kindOf(tree, options.as));
-  if (!kind && root === "" && tree.holder === "archive") {
-    const folder = await onlyFolder(tree);
-    if (folder !== null) {
-      root = folder;
-      tree = await subTree(tree, folder);
-      kind = await kindOf(tree, options.as);
-    }
+  known: StoreKind | null,
+): Promise<{ tree: ReadOnlyTree; kind: StoreKind; root: string }> {
+  const isArchive = whole.holder === "archive";
+  const at = isArchive && options.at ? folderIn(options.at) : null; // a folder was opened there
+  const tree = at === null ? whole : await subTree(whole, at);
+  const kind = known ?? (await kindOf(tree, options.as));
+  if (kind) return { tree, kind, root: options.at ?? "" };
+  const folder = isArchive && at === null ? await onlyFolder(tree) : null;
+  if (folder !== null) {
+    const inner = await subTree(tree, folder);
+    const found = await kindOf(inner, options.as);
+    if (found) return { tree: inner, kind: found, root: folder };
   }
-  if (!kind) throw noStore(path, opened.tree);
-  const { graph, kind: found, engine } = await kind.read(tree, warn);
-  return {
-    kind: found,
-    source: path,
-    engine,
-    root: root || (options.at ?? ""),
-    graph,
-    used: opened.used ?? tree.walked(),
-    filesystem: found.endsWith("-archive") ? null : await fileSystemOf(path),
-    fileBytes: opened.fileBytes,
-    passSeconds: opened.passSeconds,
-    remarks: opened.remarks,
-    open(node) {
-      const { path: place } = graph.nodes[node]!;
-      if (place === null) throw new SourceError(`${path}: node ${node} has no bytes of its own`);
-      return tree.open(place);
-    },
-    facts(node) {
-      const { path: place } = graph.nodes[node]!;
-      return place === null ? null : tree.facts(place);
-    },
-    close: () => tree.close(),
-  };
+  throw noStore(path, whole);
 }
 
 function noStore(path: string, tree: ReadOnlyTree): SourceError {

@@ -44,6 +44,11 @@ export interface Item {
   readonly want: ScanWant;
 }
 
+/** An uncompressed layer named by its diffID: its layer check is that of its stored bytes as well. */
+export function isNamedByDiffId(blob: BlobNode, diffIds: readonly Digest[]): boolean {
+  return blob.digest !== null && diffIds.includes(blob.digest) && blob.compressed !== true;
+}
+
 /** One check a digest. */
 export function checksOf(item: Item, facts: BlobFacts, source: string, usedBy: readonly string[]): Check[] {
   const { blob, diffIds } = item;
@@ -65,8 +70,7 @@ export function checksOf(item: Item, facts: BlobFacts, source: string, usedBy: r
     const judged = whole ?? unpackedVerdict(blob, diffId, facts);
     return { ...base, what: "layer" as const, id: diffId, expected: diffId, ...judged };
   });
-  const covered = blob.digest !== null && diffIds.includes(blob.digest) && blob.compressed !== true;
-  if (blob.digest && !covered) {
+  if (blob.digest && !isNamedByDiffId(blob, diffIds)) {
     const judged = whole ?? storedVerdict(blob, blob.digest, facts);
     checks.push({ ...base, what, id: blob.digest, expected: blob.digest, ...judged });
   } else if (!blob.digest && asLayer.length === 0) {

@@ -6,7 +6,7 @@ import { InterruptedError, messageOf } from "../errors.ts";
 import type { NodeId } from "../graph/graph.ts";
 import type { Run } from "../run.ts";
 import { type Holdings, titleOf } from "./holdings.ts";
-import { type Check, checksOf, type Item, VERDICTS, type Verdict } from "./verdicts.ts";
+import { type Check, checksOf, type Item, isNamedByDiffId, VERDICTS, type Verdict } from "./verdicts.ts";
 
 export interface VerifyResult {
   readonly checked: readonly Check[];
@@ -48,9 +48,7 @@ function itemsOf(holdings: Holdings): Item[] {
     const layers = [...(diffIds.get(node) ?? [])];
     const algorithms = (digests: readonly (Digest | null)[]): Algorithm[] =>
       [...new Set(digests.map((one) => one && algorithmOf(one)))].filter((one) => one !== null);
-    // An uncompressed layer named by its diffID is one check, not two of the same bytes.
-    const stored =
-      blob.digest && layers.includes(blob.digest) && blob.compressed !== true ? [] : [blob.digest];
+    const stored = isNamedByDiffId(blob, layers) ? [] : [blob.digest];
     return [
       { node, blob, diffIds: layers, want: { stored: algorithms(stored), unpacked: algorithms(layers) } },
     ];

@@ -49,13 +49,18 @@ export const command: Command<Options, Result> = {
   text(result, style) {
     const lines = [dfTable(result, style)];
     if (result.entries.length > 0) lines.push("", entryTable(result.entries, style));
-    if (result.remarks.length > 0) lines.push("", ...result.remarks.map((remark) => `note: ${remark}`));
+    if (result.remarks.length > 0) lines.push("", ...noteLines(result.remarks));
     const next = nextCommand("ullage plan", result.sources);
     return next === null ? lines.join("\n") : [...lines, "", paint(style, "dim", `next: ${next}`)].join("\n");
   },
   json: (result) => dfJson(result),
   exitCode: () => 0,
 };
+
+/** What must be told about the sizes; it names files, whose names may hold anything. */
+export function noteLines(remarks: readonly string[]): string[] {
+  return remarks.map((remark) => escapeControls(`note: ${remark}`));
+}
 
 /** A command line on the same sources; null where it could not be typed, since standard input is read up. */
 export function nextCommand(command: string, sources: readonly string[]): string | null {

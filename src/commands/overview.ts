@@ -6,11 +6,11 @@ import { DAMAGE } from "../analyses/verdicts.ts";
 import { type VerifyResult, verify } from "../analyses/verify.ts";
 import { escapeControls } from "../byte-path.ts";
 import type { Run } from "../run.ts";
-import { formatSize, paint } from "../views/style.ts";
+import { formatSize, paint, type TextStyle } from "../views/style.ts";
 import { renderTable } from "../views/table.ts";
 import { formatBytes, plural } from "../views/units.ts";
 import type { Command, RawOptions } from "./command.ts";
-import { dfJson, dfTable, nextCommand } from "./df.ts";
+import { dfJson, dfTable, nextCommand, noteLines } from "./df.ts";
 import { planJson, stepName } from "./plan.ts";
 import { checkTable, verifyExit, verifyJson, verifySummary } from "./verify.ts";
 
@@ -56,7 +56,7 @@ export const command: Command<Options, Result> = {
       title("Where the space went"),
       dfTable(usage, style),
     ];
-    for (const store of holdings.stores) lines.push(...store.remarks.map((remark) => `note: ${remark}`));
+    lines.push(...noteLines(holdings.stores.flatMap((store) => store.remarks)));
     lines.push("", title("What to let go of: most bytes for the least loss"));
     lines.push(best.steps.length > 0 ? stepTable(best, style) : "nothing here may be deleted");
     lines.push("", title("Does the content match its digests?"), ...digestLines(result, style));
@@ -92,7 +92,7 @@ async function firstSteps(holdings: Holdings, run: Run): Promise<PlanResult> {
   return { ...whole, steps, reclaimed, loss, knees: whole.knees.filter((knee) => knee < steps.length) };
 }
 
-function stepTable(best: PlanResult, style: Parameters<typeof formatSize>[1]): string {
+function stepTable(best: PlanResult, style: TextStyle): string {
   return renderTable<PlanResult["steps"][number]>(
     [
       { title: "DELETE", cell: stepName },
@@ -105,7 +105,7 @@ function stepTable(best: PlanResult, style: Parameters<typeof formatSize>[1]): s
   );
 }
 
-function digestLines({ digests, holdings }: Result, style: Parameters<typeof formatSize>[1]): string[] {
+function digestLines({ digests, holdings }: Result, style: TextStyle): string[] {
   if (!digests) {
     const absent = holdings.images.flatMap((id) =>
       holdings.image(id).absent.filter((one) => one.verdict !== "discarded"),
@@ -127,7 +127,7 @@ function digestLines({ digests, holdings }: Result, style: Parameters<typeof for
   ];
 }
 
-function orphanLines({ usage }: Result, style: Parameters<typeof formatSize>[1]): string[] {
+function orphanLines({ usage }: Result, style: TextStyle): string[] {
   const orphans = usage.categories.find((category) => category.name === "orphans");
   if (!orphans) return [];
   return [
