@@ -244,6 +244,8 @@ async function answer(
     at: (raw.at as string | undefined) ?? null,
     tmp: (raw.tmp as string | undefined) ?? null,
     stdin: streams.stdin,
+    recorded: raw.recorded === true,
+    largest: command.largest?.(options) ?? 0,
   };
   const stores = await openSources(paths, opening, context);
   try {

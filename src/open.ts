@@ -24,6 +24,9 @@ export interface OpenOptions {
   /** A folder to unpack compressed archives in. */
   readonly tmp: string | null;
   readonly stdin: AsyncIterable<Uint8Array>;
+  /** As in `Reading`. */
+  readonly recorded: boolean;
+  readonly largest: number;
 }
 
 /** Opens every source; throws SourceError when one cannot be read at all. */
@@ -56,7 +59,7 @@ async function openSource(
   depth = 0,
 ): Promise<Store[]> {
   const warn: Warn = (warning) => run.warnings.add({ ...warning, source: path });
-  if (path === "-") return [await storeOf(path, await fromStdin(options, run, warn), options, warn)];
+  if (path === "-") return [await storeOf(path, await fromStdin(options, run, warn), options, run, warn)];
   let real: string;
   let isFolder: boolean;
   try {
@@ -98,7 +101,7 @@ async function openFolder(
   const tree = new HostTree(path, top, warn);
   // A kind of archive is asked of the files in the folder.
   const kind = options.as?.endsWith("-archive") ? null : await kindOf(tree, options.as);
-  if (kind) return [await storeOf(path, { ...AS_IT_STANDS, tree, used: null }, options, warn, kind)];
+  if (kind) return [await storeOf(path, { ...AS_IT_STANDS, tree, used: null }, options, run, warn, kind)];
   const names = await readdir(top).catch((error: unknown) => {
     throw new SourceError(`cannot read ${path}: ${reasonOf(error)}`, { cause: error });
   });
@@ -194,7 +197,7 @@ async function openArchive(
     const opened = compression
       ? await unpackArchive(path, source, compression, options, run, warn)
       : { ...AS_IT_STANDS, tree: await plainTree(path, source, warn), used: source.byteLength };
-    return await storeOf(path, opened, options, warn);
+    return await storeOf(path, opened, options, run, warn);
   } catch (error) {
     await source.close();
     throw error;
@@ -294,12 +297,16 @@ async function storeOf(
   path: string,
   opened: Opened,
   options: OpenOptions,
+  run: Run,
   warn: Warn,
   known: StoreKind | null = null,
 ): Promise<Store> {
   try {
     const { tree, kind, root } = await placeOfStore(path, opened.tree, options, known);
-    const { graph, kind: found, engine } = await kind.read(tree, warn);
+    const { recorded, largest } = options;
+    const reading = { warn, pool: run.pool, signal: run.signal, recorded, largest };
+    const contents = await kind.read(tree, reading);
+    const { graph, kind: found, engine } = contents;
     return {
       kind: found,
       source: path,
@@ -310,7 +317,9 @@ async function storeOf(
       filesystem: found.endsWith("-archive") ? null : await fileSystemOf(path),
       fileBytes: opened.fileBytes,
       passSeconds: opened.passSeconds,
-      remarks: opened.remarks,
+      remarks: [...opened.remarks, ...(contents.remarks ?? [])],
+      tree,
+      unpacked: (node) => contents.unpacked?.get(node) ?? null,
       open(node) {
         const { path: place } = graph.nodes[node]!;
         if (place === null) throw new SourceError(`${path}: node ${node} has no bytes of its own`);

@@ -28,6 +28,8 @@ export interface Command<Options, Result> {
   options(raw: RawOptions, names: readonly string[], run: Run): Promise<Options> | Options;
   /** What it asks of archives that can be read only once. */
   need(options: Options): Need;
+  /** How many of the largest files of a store it names. */
+  largest?(options: Options): number;
   analyse(holdings: Holdings, options: Options, run: Run): Promise<Result>;
   text(result: Result, style: TextStyle, options: Options): string;
   json(result: Result, options: Options): JsonObject;

@@ -44,7 +44,7 @@ export const dockerArchive: StoreKind = {
       return { saw: "repositories" };
     return null;
   },
-  async read(tree, warn) {
+  async read(tree, { warn }) {
     const images = new ImageGraph(tree, warn);
     const hybrid = (await tree.lstat(INDEX))?.type === "file";
     const saved = (await tree.lstat(MANIFEST)) ? await readManifest(images) : null;

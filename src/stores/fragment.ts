@@ -18,7 +18,7 @@ export const fragment: StoreKind = {
     for await (const entry of tree.walk()) if (isPart(entry)) return { saw: displayPath(entry.path) };
     return null;
   },
-  async read(tree, warn) {
+  async read(tree, { warn }) {
     const images = new ImageGraph(tree, warn);
     const walker = new ManifestWalker(images, layoutPath);
     let isOci = false;

@@ -39,7 +39,7 @@ export const ociLayout: StoreKind = {
     const blobs = await tree.lstat("blobs" as BytePath);
     return blobs?.type === "directory" ? { saw: "index.json and blobs/" } : null;
   },
-  async read(tree, warn) {
+  async read(tree, { warn }) {
     const images = new ImageGraph(tree, warn);
     const { drafts } = await readIndex(images);
     for (const draft of drafts) images.image(draft);

@@ -22,7 +22,7 @@ export const skopeoDir: StoreKind = {
     const text = await textAt(tree, VERSION);
     return text?.startsWith("Directory Transport Version:") ? { saw: text.trim() } : null;
   },
-  async read(tree, warn) {
+  async read(tree, { warn }) {
     const images = new ImageGraph(tree, warn);
     try {
       const found = await images.document(MANIFEST);

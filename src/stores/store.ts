@@ -2,13 +2,15 @@
  * What a store reader hands over, and what a reader is.
  */
 
+import type { BytePath } from "../byte-path.ts";
 import type { BlobFacts } from "../bytes/scan.ts";
 import type { ByteSource } from "../bytes/source.ts";
 import type { NodeId, StoreGraph } from "../graph/graph.ts";
+import type { Pool } from "../pool.ts";
 import type { Warn } from "../run.ts";
 import type { ReadOnlyTree } from "../trees/tree.ts";
 
-export type SourceKind = "docker-archive" | "oci-archive" | "oci-layout" | "skopeo-dir";
+export type SourceKind = "docker-archive" | "oci-archive" | "oci-layout" | "skopeo-dir" | "docker";
 
 /** How full a file system is, in bytes. */
 export interface FileSystemUse {
@@ -39,6 +41,10 @@ export interface Store {
   readonly remarks: readonly string[];
   /** The bytes of a blob node. */
   open(node: NodeId): Promise<ByteSource>;
+  /** How a layer node is kept as files; null where it is a blob, or nothing is there. */
+  unpacked(node: NodeId): UnpackedLayer | null;
+  /** The files that the store lies in. */
+  readonly tree: ReadOnlyTree;
   /** What was learned of a blob in the only pass over the source; null where it can be read at any time. */
   facts(node: NodeId): BlobFacts | null;
   close(): Promise<void>;
@@ -51,6 +57,10 @@ export interface Evidence {
 
 export interface StoreContents {
   readonly graph: StoreGraph;
+  /** Layers kept as files, by node; none in stores that keep blobs. */
+  readonly unpacked?: ReadonlyMap<NodeId, UnpackedLayer>;
+  /** What must be told about its sizes. */
+  readonly remarks?: readonly string[];
   readonly kind: SourceKind;
   readonly engine: string | null;
 }
@@ -61,5 +71,26 @@ export interface StoreKind {
   /** By content, cheap; null: not this kind. */
   detect(tree: ReadOnlyTree): Promise<Evidence | null>;
   /** Bad parts become warnings; throws only where nothing can be told. */
-  read(tree: ReadOnlyTree, warn: Warn): Promise<StoreContents>;
+  read(tree: ReadOnlyTree, reading: Reading): Promise<StoreContents>;
+}
+
+/** What a reader is handed beside the tree. */
+export interface Reading {
+  readonly warn: Warn;
+  readonly pool: Pool;
+  readonly signal: AbortSignal;
+  /** Sizes as the store has recorded them are enough: do not walk the layers. */
+  readonly recorded: boolean;
+  /** How many of the largest files to name. */
+  readonly largest: number;
+}
+
+/** A layer that is kept as files, with what its tar was beside them. */
+export interface UnpackedLayer {
+  /** The packed tar-split; null where there is none. */
+  readonly tarSplit: BytePath | null;
+  /** The folder of its files: `diff` of overlay2; of a driver without diffs, the merged view. */
+  readonly folder: BytePath;
+  /** Whether the folder holds the layer alone, with whiteouts for what it deletes; else all below it as well. */
+  readonly isDiff: boolean;
 }

@@ -5,10 +5,17 @@
 import type { BigIntStats } from "node:fs";
 import { lstat, readdir, readlink } from "node:fs/promises";
 import { type BytePath, displayPath, joinPath, pathBytes, ROOT } from "../byte-path.ts";
-import { type ByteSource, openFile } from "../bytes/source.ts";
+import { type ByteSource, openFile, readAll } from "../bytes/source.ts";
 import { messageOf, SourceError } from "../errors.ts";
 import type { Warn } from "../run.ts";
-import type { FileType, ReadOnlyTree, TreeEntry } from "./tree.ts";
+import {
+  type FileType,
+  type Measured,
+  type MeasureOptions,
+  measureByWalk,
+  type ReadOnlyTree,
+  type TreeEntry,
+} from "./tree.ts";
 
 /** `root` is a real path: no component of it is a link. */
 export class HostTree implements ReadOnlyTree {
@@ -60,7 +67,38 @@ export class HostTree implements ReadOnlyTree {
     }
   }
 
-  private async names(folder: BytePath): Promise<string[]> {
+  async list(folder: BytePath): Promise<TreeEntry[]> {
+    const entries: TreeEntry[] = [];
+    for (const name of await this.names(folder)) {
+      const entry = await this.lstat(joinPath(folder, name));
+      if (entry) entries.push(entry);
+    }
+    return entries;
+  }
+
+  async readSmall(path: BytePath, limit: number): Promise<Uint8Array | null> {
+    if ((await this.lstat(path))?.type !== "file") return null;
+    const source = await this.open(path);
+    try {
+      return await readAll(source, limit);
+    } finally {
+      await source.close();
+    }
+  }
+
+  measure(claims: ReadonlySet<BytePath>, options: MeasureOptions): Promise<Measured> {
+    return measureByWalk(this, claims, options);
+  }
+
+  async xattrs(): Promise<null> {
+    return null;
+  }
+
+  hostPath(path: BytePath): string {
+    return this.host(path).toString("latin1");
+  }
+
+  async names(folder: BytePath): Promise<string[]> {
     try {
       const names = await readdir(this.host(folder), { encoding: "buffer" });
       this.folders.add(folder);
@@ -93,6 +131,9 @@ export class HostTree implements ReadOnlyTree {
       inodes: again ? 0 : 1,
       linkTarget: type === "symlink" ? await this.target(path) : null,
       head: null,
+      device: stat.dev,
+      inode: stat.ino,
+      isWhiteout: stat.isCharacterDevice() && stat.rdev === 0n,
     };
   }
 

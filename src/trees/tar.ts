@@ -2,14 +2,21 @@
  * A tar archive as a tree. A plain file is indexed by seeking from header to header; a compressed one or standard
  * input is read once, keeping the small members in memory and taking the digests of the large ones on the way.
  */
-import { type BytePath, displayPath, parseBytePath } from "../byte-path.ts";
+import { type BytePath, baseName, displayPath, parentOf, parseBytePath } from "../byte-path.ts";
 import { type BlobFacts, scanBytes } from "../bytes/scan.ts";
-import { type ByteSource, bufferSource, partOf } from "../bytes/source.ts";
+import { type ByteSource, bufferSource, partOf, readAll } from "../bytes/source.ts";
 import type { Algorithm } from "../digest.ts";
 import { FormatError, messageOf, UllageError } from "../errors.ts";
 import { entryEnd, listTar, readTar, type TarEnd, type TarEntry } from "../formats/tar.ts";
 import type { Warn } from "../run.ts";
-import type { FileType, ReadOnlyTree, TreeEntry } from "./tree.ts";
+import {
+  type FileType,
+  type Measured,
+  type MeasureOptions,
+  measureByWalk,
+  type ReadOnlyTree,
+  type TreeEntry,
+} from "./tree.ts";
 
 /** What a command needs to know of the members of an archive that can be read only once. */
 export type Need = "index" | "digests" | "content";
@@ -150,6 +157,9 @@ export class TarTree implements ReadOnlyTree {
   private readonly links = new Map<BytePath, string>();
   private readonly contents = new Map<BytePath, Uint8Array>();
   private readonly known = new Map<BytePath, BlobFacts>();
+  private readonly whiteouts = new Set<BytePath>();
+  private readonly attributes = new Map<BytePath, ReadonlyMap<string, Uint8Array>>();
+  private folders: Map<BytePath, number[]> | null = null;
 
   constructor(label: string, source: ByteSource | null) {
     this.label = label;
@@ -281,7 +291,53 @@ export class TarTree implements ReadOnlyTree {
       inodes: null,
       linkTarget: type === "symlink" ? (this.links.get(path) ?? "") : null,
       head: this.heads[data]!,
+      device: null,
+      inode: null,
+      isWhiteout: this.whiteouts.has(path),
     };
+  }
+
+  async names(folder: BytePath): Promise<string[]> {
+    return (await this.list(folder)).map((entry) => baseName(entry.path));
+  }
+
+  async list(folder: BytePath): Promise<TreeEntry[]> {
+    this.folders ??= this.rowsByFolder();
+    const rows = this.folders.get(folder) ?? [];
+    return rows.map((row) => this.entry(row)).sort((a, b) => (a.path < b.path ? -1 : 1));
+  }
+
+  private rowsByFolder(): Map<BytePath, number[]> {
+    const folders = new Map<BytePath, number[]>();
+    for (let row = 0; row < this.paths.length; row++) {
+      const folder = parentOf(this.paths[row]!);
+      const rows = folders.get(folder);
+      if (rows) rows.push(row);
+      else folders.set(folder, [row]);
+    }
+    return folders;
+  }
+
+  async readSmall(path: BytePath, limit: number): Promise<Uint8Array | null> {
+    if ((await this.lstat(path))?.type !== "file") return null;
+    const source = await this.open(path);
+    try {
+      return await readAll(source, limit);
+    } finally {
+      await source.close();
+    }
+  }
+
+  measure(claims: ReadonlySet<BytePath>, options: MeasureOptions): Promise<Measured> {
+    return measureByWalk(this, claims, options);
+  }
+
+  async xattrs(path: BytePath): Promise<ReadonlyMap<string, Uint8Array> | null> {
+    return this.attributes.get(path) ?? NO_ATTRIBUTES;
+  }
+
+  hostPath(): null {
+    return null;
   }
 
   /** The row that a hard link leads to in the end; undefined where there is none. */
@@ -325,6 +381,8 @@ export class TarTree implements ReadOnlyTree {
     await this.source?.close();
   }
 }
+
+const NO_ATTRIBUTES: ReadonlyMap<string, Uint8Array> = new Map();
 
 function kindOf(entry: TarEntry): number {
   if (entry.type === "hardlink") return HARDLINK;
