@@ -104,7 +104,8 @@ export class HostTree implements ReadOnlyTree {
       this.folders.add(folder);
       return names.map((name) => name.toString("latin1")).sort();
     } catch (error) {
-      this.cannotRead(folder, error);
+      const code = (error as NodeJS.ErrnoException).code;
+      if (code !== "ENOENT" && code !== "ENOTDIR") this.cannotRead(folder, error);
       return [];
     }
   }

@@ -1,0 +1,4 @@
+// shim
+export async function readBuildCache(): Promise<null> {
+  return null;
+}
