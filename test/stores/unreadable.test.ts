@@ -18,6 +18,7 @@ import {
   withTemp,
   writeFolder,
 } from "../helpers/image-builder.ts";
+import { reading } from "../helpers/reading.ts";
 
 const base = await layerOf({ "etc/base": filler(900, "base") }, { packing: "gzip" });
 const app = imageOf([base]);
