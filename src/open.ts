@@ -2,7 +2,7 @@
  * From a SOURCE to the stores in it: what it is is found by content, never by name.
  */
 import { lstat, readdir, realpath, stat, statfs } from "node:fs/promises";
-import { join } from "node:path";
+import { basename, dirname, join } from "node:path";
 import { type BytePath, bytePathFromText } from "./byte-path.ts";
 import { type Compression, decompress, sniffCompression } from "./bytes/decompress.ts";
 import { type ByteSource, openFile } from "./bytes/source.ts";
@@ -131,6 +131,39 @@ async function openFolder(
   }
   if (found) return stores;
   throw new NoImages(`cannot read ${path}: no image archive, layout or store in it`);
+}
+
+/**
+ * Which of `texts` are paths of this host, as real paths (but for a link that is the last part of one) in bytes, one
+ * char each; and the store above each where `search` is set and there is one.
+ */
+export async function findHostPaths(
+  texts: readonly string[],
+  search: boolean,
+): Promise<{ text: string; path: string; store: string | null }[]> {
+  const found: { text: string; path: string; store: string | null }[] = [];
+  for (const text of texts) {
+    if (!text.includes("/")) continue;
+    try {
+      const path = join(await realpath(dirname(text)), basename(text));
+      await lstat(path);
+      const bytes = Buffer.from(path).toString("latin1");
+      found.push({ text, path: bytes, store: search ? await storeAbove(path) : null });
+    } catch {
+      // No path of this host: an ID, or a path inside a source.
+    }
+  }
+  return found;
+}
+
+/** The outermost folder above a path that is a store of a kind. */
+async function storeAbove(path: string): Promise<string | null> {
+  let store: string | null = null;
+  for (let at = path; at !== dirname(at); at = dirname(at)) {
+    const tree = new HostTree(at, at, () => undefined);
+    if ((await stat(at)).isDirectory() && (await kindOf(tree, null))) store = at;
+  }
+  return store;
 }
 
 interface Look {

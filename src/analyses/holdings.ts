@@ -185,6 +185,11 @@ export class Holdings {
     });
   }
 
+  /** Nodes that need `id` directly. */
+  neededBy(id: NodeId): Int32Array {
+    return edgesOf(this.graph.neededBy, id);
+  }
+
   /** Nodes that `id` needs directly. */
   needs(id: NodeId): Int32Array {
     return edgesOf(this.graph.needs, id);

@@ -1,17 +1,17 @@
 /** Which deletions free the most actual space at the least loss. */
-import { type BytePath, displayPath } from "../byte-path.ts";
+import type { BytePath } from "../byte-path.ts";
 import { addSizes, type ImageNode, NOTHING, type NodeId, type Size, type StoreNode } from "../graph/graph.ts";
 import { onlyReachedBy } from "../graph/sharing.ts";
 import type { Run } from "../run.ts";
 import { frontier, knees } from "../solver/frontier.ts";
 import type { ClosureProblem } from "../solver/problem.ts";
 import type { Proof } from "../solver/solve.ts";
-import type { Store } from "../stores/store.ts";
 import { held } from "./df.ts";
-import { type Holdings, isStopped, titleOf, unitId, unitTitle, unitTitles } from "./holdings.ts";
+import { type Holdings, isStopped, unitId, unitTitle, unitTitles } from "./holdings.ts";
 import { type KeepRules, keptImages } from "./keep.ts";
 import { type Ledger, lossApart, makeLedger, marginals } from "./ledger.ts";
 import type { LossConstants, LossTerms } from "./loss.ts";
+import { sourcesLacking } from "./orphans.ts";
 
 export interface PlanOptions {
   readonly keep: KeepRules;
@@ -108,7 +108,7 @@ export async function plan(holdings: Holdings, options: PlanOptions, run: Run): 
     gap: proof?.choice ? proof.gap : null,
     bound: proof && Number.isFinite(proof.bound) ? proof.bound : null,
     steps,
-    kept: [...[...kept].map(([id, because]) => keptJson(holdings.node(id), because)), ...orphans.kept],
+    kept: [...[...kept].map(([id, because]) => ({ ...titled(holdings.node(id)), because })), ...orphans.kept],
     knees: !asked && steps.length > 2 ? knees(curve) : [],
     leastLoss,
     idleRules,
@@ -132,10 +132,6 @@ export async function plan(holdings: Holdings, options: PlanOptions, run: Run): 
 }
 
 const UNREACHED: Proof = { choice: null, bound: Number.POSITIVE_INFINITY, gap: 0, optimal: true };
-
-function keptJson(node: StoreNode, because: string): PlanResult["kept"][number] {
-  return { id: unitId(node), title: unitTitle(node), because };
-}
 
 /** Whether deleting it loses what nothing on record could bring back. */
 function isGoneForGood(node: StoreNode): boolean {
@@ -249,27 +245,28 @@ const NO_ORPHANS: Orphans = { free: [], kept: [] };
 
 /** What nothing refers to may go, unless an image of its source lacks something: this may be it, under another name. */
 function orphansOf(holdings: Holdings): Orphans {
-  const lacking = new Map<Store, string>();
-  for (const id of holdings.images) {
-    const image = holdings.image(id);
-    if (image.absent.some((one) => one.verdict === "missing"))
-      lacking.set(holdings.storeOf(id), titleOf(image));
-  }
+  const lacking = sourcesLacking(holdings);
   const free: NodeId[] = [];
   const kept: PlanResult["kept"][number][] = [];
   holdings.graph.nodes.forEach((node, id) => {
-    if (holdings.reached[id]) return;
-    const path = node.path === null ? "" : displayPath(node.path);
-    const title = node.orphan ? undefined : lacking.get(holdings.storeOf(id));
-    const because = title
-      ? `it may be what ${title} lacks; ullage verify tells`
-      : node.orphan?.safe === false
-        ? `${node.orphan.cause}: somebody may want it; ullage orphans tells`
-        : null;
-    if (because !== null && held(node.size) > 0) kept.push({ id: path, title: path, because });
-    else if (because === null && !holdings.isHeld(id) && node.path !== null) free.push(id);
+    if (holdings.reached[id] || holdings.isHeld(id) || held(node.size) === 0) return;
+    const title = lacking.get(holdings.storeOf(id).source);
+    if (title === undefined) free.push(id);
+    else kept.push({ ...titled(node), because: `it may be what ${title} lacks; ullage verify tells` });
   });
+  for (const id of holdings.units) {
+    const node = holdings.node(id);
+    if (node.orphan?.safe !== false) continue;
+    kept.push({
+      ...titled(node),
+      because: `${node.orphan.cause}: somebody may want it; ullage orphans tells`,
+    });
+  }
   return { free, kept };
+}
+
+function titled(node: StoreNode): { id: string; title: string } {
+  return { id: unitId(node), title: unitTitle(node) };
 }
 
 /** The frontier: what goes together because it pays only together is one bundle. */

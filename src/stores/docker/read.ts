@@ -165,9 +165,18 @@ async function addParts({ places, records, driver }: DataRoot): Promise<void> {
   }
 }
 
+/** What is left behind goes as one with all that it alone needs. */
+function holdOrphans({ builder }: Places): void {
+  const { nodes, neededBy } = builder.build();
+  for (const [id, node] of nodes.entries()) {
+    if (node.orphan && edgesOf(neededBy, id).length === 0) builder.root(id, node.orphan.cause, true);
+  }
+}
+
 /** Puts everything under its heading, once it is known who needs what. */
 function finish({ places, records }: DataRoot): StoreGraph {
   if (records.unsure !== null) places.builder.keepOrphans(`may be needed: ${records.unsure}`);
+  else holdOrphans(places);
   const graph = places.builder.build();
   const wantedBy = (kind: StoreNode["kind"]): Uint8Array =>
     reachable(graph, (id, root) => root.orphan === true || graph.nodes[id]!.kind !== kind);
