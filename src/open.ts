@@ -352,6 +352,7 @@ async function storeOf(
       passSeconds: opened.passSeconds,
       remarks: [...opened.remarks, ...(contents.remarks ?? [])],
       tree,
+      largest: contents.largest ?? null,
       unpacked: (node) => contents.unpacked?.get(node) ?? null,
       open(node) {
         const { path: place } = graph.nodes[node]!;

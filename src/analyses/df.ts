@@ -12,7 +12,7 @@ import {
   sumSizes,
 } from "../graph/graph.ts";
 import { reachable } from "../graph/sharing.ts";
-import type { FileSystemUse } from "../stores/store.ts";
+import type { FileSystemUse, Store } from "../stores/store.ts";
 import { type Holdings, isStopped } from "./holdings.ts";
 
 export interface Category {
@@ -143,15 +143,37 @@ function onlyFileSystem(holdings: Holdings): FileSystemUse | null {
 }
 
 function entriesOf(holdings: Holdings, heading: readonly Heading[], top: number | null): DfEntry[] {
-  const entries = holdings.graph.nodes.flatMap((node, id): DfEntry[] => {
+  const entries = top === null ? [] : largestFiles(holdings, heading);
+  const stores = new Set(top === null ? [] : holdings.stores.filter((store) => store.largest !== null));
+  entries.push(...placesOf(holdings, heading).filter((entry) => !stores.has(entry.store)));
+  entries.sort((a, b) => held(b.size) - held(a.size) || (a.what < b.what ? -1 : 1));
+  const shown = top === null ? entries : entries.slice(0, top);
+  return shown.map(({ store: _, ...entry }) => entry);
+}
+
+interface Entry extends DfEntry {
+  readonly store: Store;
+}
+
+function largestFiles(holdings: Holdings, heading: readonly Heading[]): Entry[] {
+  return holdings.stores.flatMap((store) =>
+    (store.largest ?? []).map(({ node, path, size }): Entry => {
+      const id = holdings.idIn(store, node);
+      const users = holdings.usersOf(id).length;
+      return { heading: heading[id]!, source: store.source, what: displayPath(path), size, users, store };
+    }),
+  );
+}
+
+function placesOf(holdings: Holdings, heading: readonly Heading[]): Entry[] {
+  return holdings.graph.nodes.flatMap((node, id): Entry[] => {
     if (node.size.apparent === 0 && node.size.allocated === 0) return [];
     const parts = [node.path && displayPath(node.path), node.kind === "files" ? node.what : null];
     const what = parts.filter((part) => part !== null).join(": ");
     const users = holdings.usersOf(id).length;
-    return [{ heading: heading[id]!, source: holdings.storeOf(id).source, what, size: node.size, users }];
+    const store = holdings.storeOf(id);
+    return [{ heading: heading[id]!, source: store.source, what, size: node.size, users, store }];
   });
-  entries.sort((a, b) => held(b.size) - held(a.size) || (a.what < b.what ? -1 : 1));
-  return top === null ? entries : entries.slice(0, top);
 }
 
 /** What a size counts as when things are put in order: allocated where known. */

@@ -88,6 +88,11 @@ export class Holdings {
     return id - this.offsets[this.storeIndex(id)]!;
   }
 
+  /** The number here of a node of one store. */
+  idIn(store: Store, own: NodeId): NodeId {
+    return own + this.offsets[this.stores.indexOf(store)]!;
+  }
+
   private storeIndex(id: NodeId): number {
     let index = this.offsets.length - 1;
     while (this.offsets[index]! > id) index--;

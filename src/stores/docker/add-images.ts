@@ -110,7 +110,7 @@ function addImage(
     ...fate,
   });
   const what = "parent and dates of an image";
-  const metadata = places.add(image.metadata, { kind: "files", what, count: 1, ...fate });
+  const metadata = image.metadata && places.add(image.metadata, { kind: "files", what, count: 1, ...fate });
   const parsed = image.config;
   const created = parsed?.created ?? null;
   const top = layers.nodes[layers.nodes.length - 1];
@@ -141,7 +141,7 @@ function addImage(
     absent: layers.absent,
     ...fate,
   });
-  for (const needed of [config, metadata, ...(top === undefined ? [] : [top])])
+  for (const needed of [config, metadata ?? config, ...(top === undefined ? [] : [top])])
     places.builder.edge(node, needed);
   return node;
 }

@@ -14,8 +14,8 @@ import { Records } from "./records.ts";
 export interface ImageRecord {
   readonly id: Digest;
   readonly path: BytePath;
-  /** Its folder under `metadata`, whether or not there is one. */
-  readonly metadata: BytePath;
+  /** Its folder under `metadata`; null where it has none. */
+  readonly metadata: BytePath | null;
   /** Null where it is damaged or could not be read. */
   readonly config: ImageConfig | null;
   /** The image that the classic builder made it from. */
@@ -69,7 +69,7 @@ async function readImage(
   const hasMetadata = withMetadata.has(hex);
   const parent = hasMetadata ? await records.digest(metadata, "parent") : null;
   const lastUpdated = hasMetadata ? timeOf(await records.value(metadata, "lastUpdated")) : null;
-  const base = { id, path, metadata, parent, lastUpdated };
+  const base = { id, path, metadata: hasMetadata ? metadata : null, parent, lastUpdated };
   try {
     const found = await records.document(path);
     if (!found) return { ...base, config: null, broken: null }; // vanished since

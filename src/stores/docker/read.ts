@@ -47,7 +47,17 @@ export async function readDataRoot(tree: ReadOnlyTree, reading: Reading): Promis
   if (reading.recorded) places.takeRecorded();
   else await places.measure(tree, reading);
   const graph = finish(root);
-  return { graph, kind: "docker", engine: "docker", unpacked: root.unpacked, remarks: remarksOf(root) };
+  const largest = places.measured?.largest.map(({ path, claim, usage }) => {
+    return { path, node: places.at(claim) ?? places.at(ROOT)!, size: usage };
+  });
+  return {
+    graph,
+    kind: "docker",
+    engine: "docker",
+    unpacked: root.unpacked,
+    ...(largest ? { largest } : {}),
+    remarks: remarksOf(root),
+  };
 }
 
 /** Drivers that have an image store, the one in use first. */
