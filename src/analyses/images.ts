@@ -27,6 +27,8 @@ export interface ImageRow {
   readonly size: Size;
   /** The part of `size` that others need too, in any source. */
   readonly shared: Size;
+  /** The part of `size` that other images need, which is what Docker calls shared. */
+  readonly sharedWithImages: Size;
   /** What deleting it from its source frees: layers, config and manifests that nothing else there needs. */
   readonly exclusive: Size;
   /** Null where the sources are too entangled to tell. */
@@ -55,8 +57,8 @@ export function imageRows(
   return listed.flatMap((node, place): ImageRow[] => {
     if (only && !only.has(node)) return [];
     const image = holdings.image(node);
-    const isShared = (layer: NodeId): boolean =>
-      (users.get(contentKey(holdings, layer))?.length ?? 0) > 1 || holdings.otherHolders(layer).length > 0;
+    const inOthers = (layer: NodeId): boolean => (users.get(contentKey(holdings, layer))?.length ?? 0) > 1;
+    const isShared = (layer: NodeId): boolean => inOthers(layer) || holdings.otherHolders(layer).length > 0;
     const { layers } = image; // as engines show sizes: a layer that comes twice counts twice
     const row = {
       node,
@@ -64,6 +66,7 @@ export function imageRows(
       source: holdings.storeOf(node).source,
       size: sumSizes(layers.map((layer) => holdings.layerSize(layer))),
       shared: sumSizes(layers.filter(isShared).map((layer) => holdings.layerSize(layer))),
+      sharedWithImages: sumSizes(layers.filter(inOthers).map((layer) => holdings.layerSize(layer))),
       exclusive: holdings.exclusive[node] ?? NOTHING,
       attributed: place < holdings.images.length ? (attributed?.[place] ?? null) : NOTHING,
       layers: () => image.layers.map((layer) => layerRow(holdings, layer, node, users, limit)),

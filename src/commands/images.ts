@@ -156,7 +156,7 @@ const TITLES: Readonly<Record<string, string>> = {
 
 function templateRow(row: ImageRow, tag: Tag, style: TextStyle, options: Options): TemplateRow {
   const { image } = row;
-  const unique = { ...row.size, apparent: row.size.apparent - row.shared.apparent };
+  const unique = { ...row.size, apparent: row.size.apparent - row.sharedWithImages.apparent };
   return {
     Attributed: formatSize(row.attributed, style),
     Containers: image.digestOf ? String(row.usedBy.length) : "N/A",
@@ -168,7 +168,7 @@ function templateRow(row: ImageRow, tag: Tag, style: TextStyle, options: Options
     Platform: image.platform ?? "",
     Repository: tag.repository,
     Shared: formatApparent(row.shared, style),
-    SharedSize: formatApparent(row.shared, style),
+    SharedSize: formatApparent(row.sharedWithImages, style),
     Size: formatApparent(row.size, style),
     Source: row.source,
     State: image.state,

@@ -202,7 +202,8 @@ export async function subTree(tree: ReadOnlyTree, folder: BytePath): Promise<Rea
     new Set([folder, ...[...claims].map((claim) => joinPath(folder, claim))]);
   const back = (path: BytePath): BytePath => path.slice(prefix.length) as BytePath;
   let outside = 0;
-  for await (const entry of tree.walk()) if (!entry.path.startsWith(prefix)) outside += entry.allocated ?? 0;
+  const isInside = (path: BytePath): boolean => path === folder || path.startsWith(prefix);
+  for await (const entry of tree.walk()) if (!isInside(entry.path)) outside += entry.allocated ?? 0;
   return {
     label: `${tree.label}: ${folder}`,
     holder: tree.holder,
@@ -213,7 +214,7 @@ export async function subTree(tree: ReadOnlyTree, folder: BytePath): Promise<Rea
       return entry && inside(entry);
     },
     async *walk() {
-      for await (const entry of tree.walk()) if (entry.path.startsWith(prefix)) yield inside(entry);
+      for await (const entry of tree.walk()) if (isInside(entry.path)) yield inside(entry);
     },
     async list(path) {
       return (await tree.list(joinPath(folder, path))).map(inside);
@@ -222,7 +223,6 @@ export async function subTree(tree: ReadOnlyTree, folder: BytePath): Promise<Rea
     readSmall: (path, limit) => tree.readSmall(joinPath(folder, path), limit),
     async measure(claims, options) {
       const all = await tree.measure(measured(claims), options);
-      const isInside = (path: BytePath): boolean => path === folder || path.startsWith(prefix);
       const place = <Item extends { path: BytePath; claim: BytePath }>(items: readonly Item[]): Item[] =>
         items
           .filter((item) => isInside(item.claim))

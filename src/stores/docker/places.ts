@@ -62,6 +62,11 @@ export class Places {
       const owner = this.owners.get(path) ?? this.owners.get(ROOT)!;
       this.builder.update(owner, { size: addSizes(this.node(owner).size, usage) });
     }
+    const top = this.owners.get(ROOT)!; // an archive's end marker and padding belong to no member
+    for (const { bytes } of tree.overhead) {
+      const size = { apparent: bytes, allocated: bytes, inodes };
+      this.builder.update(top, { size: addSizes(this.node(top).size, size) });
+    }
     for (const { claims, usage } of measured.shared) this.share(claims, usage);
     this.measured = measured;
     return measured;
