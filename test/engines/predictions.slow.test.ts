@@ -92,7 +92,8 @@ function isBookkeeping({ path }: Change): boolean {
 async function predict(root: string, deletion: Deletion): Promise<Prediction> {
   const units = deletion.units(await listing(root));
   if (units.length === 0) return { bytes: 0, inodes: 0 };
-  const { json } = await runJson(["what-if", ...units, "-s", root]);
+  const { json, err } = await runJson(["what-if", ...units, "-s", root]);
+  if (!json) throw new Error(`${deletion.action.join()}: ${err}`);
   return { bytes: json.reclaimable.allocated, inodes: json.reclaimable.inodes };
 }
 

@@ -47,7 +47,27 @@ export function addImages(root: DataRoot, store: ImageStore, layers: LayerNodes)
     const isHead = !names.has(image.id) && !parents.has(image.id);
     if (isHead) root.places.builder.root(node, "an image without a name, and without children");
   }
+  for (const id of inCircles(store, names)) {
+    const node = byId.get(id);
+    if (node === undefined) continue;
+    root.records.damaged(store.images.get(id)!.path, "its parents go round in a circle");
+    root.places.builder.root(node, "an image whose parents go round in a circle");
+  }
   return { byId, damaged };
+}
+
+/** Images that have children, and yet neither a name nor a descendant that is a head or has one. */
+function inCircles(store: ImageStore, names: ReadonlyMap<Digest, unknown>): Digest[] {
+  const seen = new Set<Digest>();
+  const parents = new Set([...store.images.values()].map((image) => image.parent));
+  for (const start of store.images.values()) {
+    if (!names.has(start.id) && parents.has(start.id)) continue;
+    for (let at: ImageRecord | undefined = start; at && !seen.has(at.id); ) {
+      seen.add(at.id);
+      at = at.parent === null ? undefined : store.images.get(at.parent);
+    }
+  }
+  return [...store.images.keys()].filter((id) => !seen.has(id));
 }
 
 interface FoundLayers {

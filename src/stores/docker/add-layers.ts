@@ -50,7 +50,13 @@ function addLayer(root: DataRoot, layer: LayerRecord, folder: string | null): No
     recorded: layer.size,
     heading: "images",
   } as const;
-  const node = (folder === null ? null : root.folders.claim(places, folder, bare)) ?? places.addBare(bare);
+  const other = folder === null ? undefined : root.folders.ownerOf(places, folder);
+  const owned = folder === null || other !== undefined ? null : root.folders.claim(places, folder, bare);
+  const node = owned ?? places.addBare(bare);
+  if (other !== undefined) {
+    root.records.damaged(layer.path, "another layer has the same cache-id");
+    places.builder.edge(node, other);
+  }
   const what = "record of a layer";
   const record = places.add(layer.path, { kind: "files", what, count: 1, heading: "images" });
   places.builder.edge(node, record);

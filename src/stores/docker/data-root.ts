@@ -50,12 +50,21 @@ export class DriverFolders {
     return !this.isListed || this.paths.has(id);
   }
 
-  /** The node of the folder that `id` names, made of `node`, with all that belongs to it; null where it is not there. */
+  /** The node that owns the folder of `id`, where there is one. */
+  ownerOf(places: Places, id: string): NodeId | undefined {
+    if (!this.driver || !this.has(id)) return undefined;
+    return places.at(this.paths.get(id)?.[0] ?? joinPath(this.driver.idFolders[0]!, id));
+  }
+
+  /**
+   * The node of the folder that `id` names, made of `node`, with all that belongs to it; null where it is not there. A
+   * folder that something else has named stays that one's.
+   */
   claim(places: Places, id: string, node: Placed): NodeId | null {
     if (!this.driver || !this.has(id)) return null;
-    const [first, ...others] = this.paths.get(id) ?? [joinPath(this.driver.idFolders[0]!, id)];
-    const known = places.at(first!);
+    const known = this.ownerOf(places, id);
     if (known !== undefined) return known;
+    const [first, ...others] = this.paths.get(id) ?? [joinPath(this.driver.idFolders[0]!, id)];
     this.named.add(id);
     const owner = places.add(first!, node);
     for (const path of others) this.belongs(places, owner, path, "further folder of a layer", node);
