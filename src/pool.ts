@@ -12,6 +12,7 @@ export interface Tasks {
   scan: (job: import("../workers/scan.ts").ScanJob) => Promise<import("../workers/scan.ts").ScanResult>;
   waste: (job: import("../workers/waste.ts").WasteJob) => Promise<import("../workers/waste.ts").WasteResult>;
   locate: (job: import("../workers/locate.ts").LocateJob) => Promise<string | null>;
+  walk: (job: import("../workers/walk.ts").WalkJob) => Promise<import("../workers/walk.ts").WalkResult>;
   solve: (job: import("../workers/solve.ts").SolveJob) => Promise<import("../workers/solve.ts").SolveResult>;
 }
 

@@ -149,17 +149,21 @@ export async function leadsOut(tree: ReadOnlyTree, path: BytePath): Promise<bool
   return link?.linkTarget != null && followLink(link, path.slice(link.path.length)) === null;
 }
 
-/** {@link ReadOnlyTree.measure} for a tree whose `walk` gives all there is to know: no inode has several names in it. */
+/**
+ * {@link ReadOnlyTree.measure} for a tree whose `walk` gives all there is to know; of what `isLink` says is a further
+ * name of a file the length does not count.
+ */
 export async function measureByWalk(
   tree: ReadOnlyTree,
   claims: ReadonlySet<BytePath>,
   { largest }: MeasureOptions,
+  isLink: (path: BytePath) => boolean = () => false,
 ): Promise<Measured> {
   const usage = new Map<BytePath, Usage>();
   const top: Measured["largest"][number][] = [];
   for await (const { path, type, size, allocated, inodes } of tree.walk()) {
     const claim = claimOf(path, claims);
-    const own = { apparent: size, allocated, inodes };
+    const own = { apparent: isLink(path) ? 0 : size, allocated, inodes };
     usage.set(claim, addUsage(usage.get(claim), own));
     if (largest === 0 || type !== "file") continue;
     top.push({ path, claim, usage: own });

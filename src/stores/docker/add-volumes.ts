@@ -11,9 +11,9 @@ export interface VolumeNodes {
   readonly byName: ReadonlyMap<string, NodeId>;
 }
 
-export async function addVolumes({ places, records, reading, tree }: DataRoot): Promise<VolumeNodes> {
+export async function addVolumes({ places, records, tree }: DataRoot): Promise<VolumeNodes> {
   const byName = new Map<string, NodeId>();
-  const known = await readVolumeRecords(tree, VOLUMES, reading.warn);
+  const known = await readVolumeRecords(records, VOLUMES);
   for (const { path, type } of await records.list(VOLUMES)) {
     if (type !== "directory") continue;
     const name = path.slice(VOLUMES.length + 1);
