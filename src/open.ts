@@ -318,6 +318,7 @@ async function storeOf(
       fileBytes: opened.fileBytes,
       passSeconds: opened.passSeconds,
       remarks: [...opened.remarks, ...(contents.remarks ?? [])],
+      checks: contents.checks ?? [],
       tree,
       unpacked: (node) => contents.unpacked?.get(node) ?? null,
       open(node) {

@@ -58,6 +58,11 @@ export class Holdings {
     return id - this.offsets[this.storeIndex(id)]!;
   }
 
+  /** The other way: a node of one store's graph, `index` being its place in `stores`. */
+  jointId(index: number, own: NodeId): NodeId {
+    return this.offsets[index]! + own;
+  }
+
   private storeIndex(id: NodeId): number {
     let index = this.offsets.length - 1;
     while (this.offsets[index]! > id) index--;

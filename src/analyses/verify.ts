@@ -1,12 +1,14 @@
 /** Does the content match its digests? Every stored blob is read once, in the worker pool, largest first. */
+import { displayPath } from "../byte-path.ts";
 import { type BlobFacts, type ScanWant, scanBytes } from "../bytes/scan.ts";
 import type { ByteSource } from "../bytes/source.ts";
 import { type Algorithm, algorithmOf, type Digest } from "../digest.ts";
 import { InterruptedError, messageOf } from "../errors.ts";
 import type { NodeId } from "../graph/graph.ts";
 import type { Run } from "../run.ts";
+import { VERDICTS, type Verdict } from "../verdict.ts";
 import { type Holdings, titleOf } from "./holdings.ts";
-import { type Check, checksOf, type Item, isNamedByDiffId, VERDICTS, type Verdict } from "./verdicts.ts";
+import { type Check, checksOf, type Item, isNamedByDiffId } from "./verdicts.ts";
 
 export interface VerifyResult {
   readonly checked: readonly Check[];
@@ -29,7 +31,7 @@ export async function verify(holdings: Holdings, run: Run): Promise<VerifyResult
     if (checks.some(isDamaged)) checked.push(...(await explained(holdings, item, checks, known, run)));
     else checked.push(...checks);
   }
-  checked.push(...absences(holdings));
+  checked.push(...absences(holdings), ...structure(holdings, users));
   const summary = Object.fromEntries(VERDICTS.map((verdict) => [verdict, 0])) as Record<Verdict, number>;
   for (const check of checked) summary[check.verdict]++;
   const bytes = facts.reduce((sum, one) => sum + one.byteLength, 0);
@@ -217,6 +219,16 @@ async function placeOfDamage(holdings: Holdings, item: Item, run: Run): Promise<
     if (error instanceof InterruptedError) throw error;
     return undefined; // what there is to say about reading it, its verdict says
   }
+}
+
+/** What readers found of the records of their stores. */
+function structure(holdings: Holdings, users: (node: NodeId) => readonly string[]): Check[] {
+  return holdings.stores.flatMap(({ source, checks }, index) =>
+    checks.map(({ node, path, ...check }): Check => {
+      const usedBy = node === undefined ? [] : users(holdings.jointId(index, node));
+      return { ...check, bytes: 0, path: path === null ? null : displayPath(path), source, usedBy };
+    }),
+  );
 }
 
 const SHOWN_USERS = 20;

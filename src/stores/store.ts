@@ -9,6 +9,7 @@ import type { NodeId, StoreGraph } from "../graph/graph.ts";
 import type { Pool } from "../pool.ts";
 import type { Warn } from "../run.ts";
 import type { ReadOnlyTree } from "../trees/tree.ts";
+import type { Verdict } from "../verdict.ts";
 
 export type SourceKind = "docker-archive" | "oci-archive" | "oci-layout" | "skopeo-dir" | "docker";
 
@@ -43,6 +44,8 @@ export interface Store {
   open(node: NodeId): Promise<ByteSource>;
   /** How a layer node is kept as files; null where it is a blob, or nothing is there. */
   unpacked(node: NodeId): UnpackedLayer | null;
+  /** What reading it has shown of how its records agree with each other, for `verify` to tell. */
+  readonly checks: readonly StructureCheck[];
   /** The files that the store lies in. */
   readonly tree: ReadOnlyTree;
   /** What was learned of a blob in the only pass over the source; null where it can be read at any time. */
@@ -59,10 +62,27 @@ export interface StoreContents {
   readonly graph: StoreGraph;
   /** Layers kept as files, by node; none in stores that keep blobs. */
   readonly unpacked?: ReadonlyMap<NodeId, UnpackedLayer>;
+  readonly checks?: readonly StructureCheck[];
   /** What must be told about its sizes. */
   readonly remarks?: readonly string[];
   readonly kind: SourceKind;
   readonly engine: string | null;
+}
+
+/** Whether one record of a store says what others say. */
+export interface StructureCheck {
+  /** `chain`: what lies on what; `database`: what names lead to. */
+  readonly what: "chain" | "database" | "config";
+  /** What the record is of: a chainID, an image's name or ID, a folder. */
+  readonly id: string;
+  readonly verdict: Verdict;
+  readonly expected: string | null;
+  readonly actual: string | null;
+  /** The record, inside the source. */
+  readonly path: BytePath | null;
+  readonly detail: string | null;
+  /** What cannot be used without it: `verify` names the images that need this node. */
+  readonly node?: NodeId;
 }
 
 /** A registered kind of store. */
