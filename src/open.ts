@@ -351,6 +351,7 @@ async function storeOf(
       fileBytes: opened.fileBytes,
       passSeconds: opened.passSeconds,
       remarks: [...opened.remarks, ...(contents.remarks ?? [])],
+      checks: async () => (await contents.checks?.()) ?? [],
       tree,
       largest: contents.largest ?? null,
       unpacked: (node) => contents.unpacked?.get(node) ?? null,

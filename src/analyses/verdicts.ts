@@ -3,30 +3,18 @@ import { displayPath } from "../byte-path.ts";
 import type { BlobFacts, HexDigests, ScanWant } from "../bytes/scan.ts";
 import { algorithmOf, type Digest, digestOf } from "../digest.ts";
 import type { BlobNode, NodeId } from "../graph/graph.ts";
-
-export const VERDICTS = [
-  "ok",
-  "corrupt",
-  "truncated",
-  "missing",
-  "unreadable",
-  "discarded",
-  "unverifiable",
-  "drifted",
-] as const;
-export type Verdict = (typeof VERDICTS)[number];
-
-/** Verdicts that mean damage. */
-export const DAMAGE: readonly Verdict[] = ["corrupt", "truncated", "missing"];
+import type { StructureCheck } from "../stores/store.ts";
+import type { Verdict } from "../verdict.ts";
 
 export interface Check {
-  readonly what: "layer" | "blob" | "config" | "manifest";
+  readonly what: "layer" | "blob" | "config" | "manifest" | StructureCheck["what"];
   /** The digest that is checked, or the path where nothing records one. */
   readonly id: string;
   readonly verdict: Verdict;
-  readonly expected: Digest | null;
-  readonly actual: Digest | null;
-  /** Stored bytes read for it. */
+  /** A digest; of a record, what it should say. */
+  readonly expected: string | null;
+  readonly actual: string | null;
+  /** Bytes read for it: as stored, or of a tar that was rebuilt from files. */
   readonly bytes: number;
   /** Inside the source; null for what is not there. */
   readonly path: string | null;

@@ -1,12 +1,14 @@
 /** Does the content match its digests? Every stored blob is read once, in the worker pool, largest first. */
+import { displayPath } from "../byte-path.ts";
 import { type BlobFacts, type ScanWant, scanBytes } from "../bytes/scan.ts";
 import type { ByteSource } from "../bytes/source.ts";
 import { type Algorithm, algorithmOf, type Digest } from "../digest.ts";
 import { InterruptedError, messageOf } from "../errors.ts";
 import type { NodeId } from "../graph/graph.ts";
 import type { Run } from "../run.ts";
+import { VERDICTS, type Verdict } from "../verdict.ts";
 import { type Holdings, titleOf } from "./holdings.ts";
-import { type Check, checksOf, type Item, isNamedByDiffId, VERDICTS, type Verdict } from "./verdicts.ts";
+import { type Check, checksOf, type Item, isNamedByDiffId } from "./verdicts.ts";
 
 export interface VerifyResult {
   readonly checked: readonly Check[];
@@ -29,7 +31,7 @@ export async function verify(holdings: Holdings, run: Run): Promise<VerifyResult
     if (checks.some(isDamaged)) checked.push(...(await explained(holdings, item, checks, known, run)));
     else checked.push(...checks);
   }
-  checked.push(...absences(holdings));
+  checked.push(...absences(holdings), ...(await structure(holdings, users)));
   const summary = Object.fromEntries(VERDICTS.map((verdict) => [verdict, 0])) as Record<Verdict, number>;
   for (const check of checked) summary[check.verdict]++;
   const bytes = facts.reduce((sum, one) => sum + one.byteLength, 0);
@@ -217,6 +219,19 @@ async function placeOfDamage(holdings: Holdings, item: Item, run: Run): Promise<
     if (error instanceof InterruptedError) throw error;
     return undefined; // what there is to say about reading it, its verdict says
   }
+}
+
+/** What readers found of the records of their stores. */
+async function structure(holdings: Holdings, users: (node: NodeId) => readonly string[]): Promise<Check[]> {
+  const found: Check[] = [];
+  for (const store of holdings.stores) {
+    for (const { node, path, ...check } of await store.checks()) {
+      const usedBy = node === undefined ? [] : users(holdings.idIn(store, node));
+      const place = path === null ? null : displayPath(path);
+      found.push({ ...check, bytes: 0, path: place, source: store.source, usedBy });
+    }
+  }
+  return found;
 }
 
 const SHOWN_USERS = 20;

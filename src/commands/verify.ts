@@ -1,6 +1,7 @@
 import { shortId } from "../analyses/holdings.ts";
-import { type Check, DAMAGE, VERDICTS, type Verdict } from "../analyses/verdicts.ts";
+import type { Check } from "../analyses/verdicts.ts";
 import { type VerifyResult, verify } from "../analyses/verify.ts";
+import { DAMAGE, VERDICTS, type Verdict } from "../verdict.ts";
 import { paint, type TextStyle } from "../views/style.ts";
 import { renderTable, shortPath } from "../views/table.ts";
 import { formatBytes, plural } from "../views/units.ts";
@@ -65,8 +66,11 @@ export function checkTable(checks: readonly Check[], style: TextStyle): string {
 }
 
 function whereAndWhy(check: Check): string {
+  const isContent = check.what !== "chain" && check.what !== "database";
   const mismatch =
-    check.verdict === "corrupt" && check.actual ? `its bytes are ${shortId(check.actual)}` : null;
+    isContent && check.verdict === "corrupt" && check.actual
+      ? `its bytes are ${shortId(check.actual)}`
+      : null;
   return [shortPath(check.path ?? check.source), mismatch, check.detail]
     .filter((part) => part !== null)
     .join(": ");

@@ -9,6 +9,7 @@ import type { NodeId, Size, StoreGraph } from "../graph/graph.ts";
 import type { Pool } from "../pool.ts";
 import type { Warn } from "../run.ts";
 import type { ReadOnlyTree } from "../trees/tree.ts";
+import type { Verdict } from "../verdict.ts";
 
 export type SourceKind = "docker-archive" | "oci-archive" | "oci-layout" | "skopeo-dir" | "docker";
 
@@ -45,6 +46,8 @@ export interface Store {
   unpacked(node: NodeId): UnpackedLayer | null;
   /** The largest files, as many as were asked for; null where each node is a file. */
   readonly largest: readonly LargeFile[] | null;
+  /** What reading it has shown of how its records agree with each other, for `verify` to tell. */
+  checks(): Promise<readonly StructureCheck[]>;
   /** The files that the store lies in. */
   readonly tree: ReadOnlyTree;
   /** What was learned of a blob in the only pass over the source; null where it can be read at any time. */
@@ -70,10 +73,28 @@ export interface StoreContents {
   readonly unpacked?: ReadonlyMap<NodeId, UnpackedLayer>;
   /** The largest files, as many as were asked for; none in stores whose nodes are files. */
   readonly largest?: readonly LargeFile[];
+  /** Asked for by `verify` alone. */
+  checks?(): Promise<readonly StructureCheck[]>;
   /** What must be told about its sizes. */
   readonly remarks?: readonly string[];
   readonly kind: SourceKind;
   readonly engine: string | null;
+}
+
+/** Whether one record of a store says what others say. */
+export interface StructureCheck {
+  /** `chain`: what lies on what; `database`: what names lead to. */
+  readonly what: "chain" | "database" | "config";
+  /** What the record is of: a chainID, an image's name or ID, a folder. */
+  readonly id: string;
+  readonly verdict: Verdict;
+  readonly expected: string | null;
+  readonly actual: string | null;
+  /** The record, inside the source. */
+  readonly path: BytePath | null;
+  readonly detail: string | null;
+  /** What cannot be used without it: `verify` names the images that need this node. */
+  readonly node?: NodeId;
 }
 
 /** A registered kind of store. */

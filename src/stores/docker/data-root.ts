@@ -23,6 +23,7 @@ export class DriverFolders {
   private readonly paths = new Map<string, BytePath[]>();
   /** Short names by the ID that they lead to. */
   private readonly links = new Map<string, BytePath[]>();
+  private readonly targets = new Map<string, string>();
   private readonly named = new Set<string>();
   private readonly driver: Driver | null;
   /** With recorded sizes only, nobody has looked which folders there are. */
@@ -42,6 +43,7 @@ export class DriverFolders {
     }
     if (this.driver.links === null) return;
     for (const { path, linkTarget } of await records.list(this.driver.links)) {
+      this.targets.set(path.slice(this.driver.links.length + 1), linkTarget ?? "");
       push(this.links, /^\.\.\/([^/]+)\/diff$/.exec(linkTarget ?? "")?.[1] ?? "", path);
     }
   }
@@ -87,6 +89,11 @@ export class DriverFolders {
   /** Short names that lead to no folder. */
   danglingLinks(): BytePath[] {
     return [...this.links].flatMap(([id, paths]) => (this.paths.has(id) ? [] : paths));
+  }
+
+  /** Where a short name leads, as the link says; null where there is no such link. */
+  linkTarget(name: string): string | null {
+    return this.targets.get(name) ?? null;
   }
 
   /** The ID of the folder that a short name leads to. */

@@ -23,6 +23,7 @@ import { readImageStore } from "./image-store.ts";
 import { readLayerStore } from "./layer-store.ts";
 import { Places } from "./places.ts";
 import { Records } from "./records.ts";
+import { checkStructure } from "./structure.ts";
 
 const IMAGE = "image" as BytePath;
 const CONTAINERS = "containers" as BytePath;
@@ -36,7 +37,8 @@ export async function readDataRoot(tree: ReadOnlyTree, reading: Reading): Promis
   const root: DataRoot = { tree, reading, records, places, driver, folders, unpacked: new Map() };
   const base = joinPath(IMAGE, driver?.name ?? "overlay2");
   const layers = await addLayers(root, await readLayerStore(records, joinPath(base, "layerdb")));
-  const images = addImages(root, await readImageStore(records, base), layers);
+  const imageStore = await readImageStore(records, base);
+  const images = addImages(root, imageStore, layers);
   const volumes = await addVolumes(root);
   addContainers(root, await readContainers(records, CONTAINERS), images, layers, volumes);
   await addBuildCache(root, layers);
@@ -57,6 +59,7 @@ export async function readDataRoot(tree: ReadOnlyTree, reading: Reading): Promis
     unpacked: root.unpacked,
     ...(largest ? { largest } : {}),
     remarks: remarksOf(root),
+    checks: () => checkStructure(root, base, imageStore, images, layers),
   };
 }
 
