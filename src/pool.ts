@@ -13,6 +13,9 @@ export interface Tasks {
   waste: (job: import("../workers/waste.ts").WasteJob) => Promise<import("../workers/waste.ts").WasteResult>;
   locate: (job: import("../workers/locate.ts").LocateJob) => Promise<string | null>;
   walk: (job: import("../workers/walk.ts").WalkJob) => Promise<import("../workers/walk.ts").WalkResult>;
+  reassemble: (
+    job: import("../workers/reassemble.ts").ReassembleJob,
+  ) => Promise<import("../workers/reassemble.ts").ReassembleResult>;
   solve: (job: import("../workers/solve.ts").SolveJob) => Promise<import("../workers/solve.ts").SolveResult>;
 }
 

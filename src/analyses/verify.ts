@@ -1,13 +1,15 @@
 /** Does the content match its digests? Every stored blob is read once, in the worker pool, largest first. */
-import { displayPath } from "../byte-path.ts";
+import { displayPath, ROOT } from "../byte-path.ts";
 import { type BlobFacts, type ScanWant, scanBytes } from "../bytes/scan.ts";
 import type { ByteSource } from "../bytes/source.ts";
 import { type Algorithm, algorithmOf, type Digest } from "../digest.ts";
 import { InterruptedError, messageOf } from "../errors.ts";
 import type { NodeId } from "../graph/graph.ts";
 import type { Run } from "../run.ts";
+import type { Store, UnpackedLayer } from "../stores/store.ts";
 import { VERDICTS, type Verdict } from "../verdict.ts";
 import { type Holdings, titleOf } from "./holdings.ts";
+import { type Reassembled, reassemble } from "./reassemble.ts";
 import { type Check, checksOf, type Item, isNamedByDiffId } from "./verdicts.ts";
 
 export interface VerifyResult {
@@ -24,6 +26,8 @@ export async function verify(holdings: Holdings, run: Run): Promise<VerifyResult
   const facts = await scanAll(holdings, items, run);
   run.progress.end();
   const users = userTitles(holdings);
+  const unpacked = unpackedLayers(holdings);
+  const rebuilt = await reassembleAll(unpacked, run);
   const known = knownDigests(items);
   const checked: Check[] = [];
   for (const [i, item] of items.entries()) {
@@ -31,10 +35,13 @@ export async function verify(holdings: Holdings, run: Run): Promise<VerifyResult
     if (checks.some(isDamaged)) checked.push(...(await explained(holdings, item, checks, known, run)));
     else checked.push(...checks);
   }
+  for (const [i, layer] of unpacked.entries())
+    checked.push(layerCheck(holdings, layer, rebuilt[i]!, users(layer.node)));
   checked.push(...absences(holdings), ...(await structure(holdings, users)));
   const summary = Object.fromEntries(VERDICTS.map((verdict) => [verdict, 0])) as Record<Verdict, number>;
   for (const check of checked) summary[check.verdict]++;
-  const bytes = facts.reduce((sum, one) => sum + one.byteLength, 0);
+  const read = [...facts.map((one) => one.byteLength), ...rebuilt.map((one) => one.bytes)];
+  const bytes = read.reduce((sum, one) => sum + one, 0);
   const earlier = holdings.stores.reduce((sum, store) => sum + (store.passSeconds ?? 0), 0);
   return { checked, summary, throughput: { bytes, seconds: earlier + (performance.now() - started) / 1000 } };
 }
@@ -61,29 +68,83 @@ function wantsRead(item: Item): boolean {
   return item.want.stored.length + item.want.unpacked.length > 0;
 }
 
+interface Unpacked {
+  readonly node: NodeId;
+  readonly store: Store;
+  readonly diffId: Digest;
+  readonly layer: UnpackedLayer;
+  /** Bytes, about. */
+  readonly size: number;
+}
+
+/** Layers that are kept as files; those whose diffID is unknown have nothing to be compared with. */
+function unpackedLayers(holdings: Holdings): Unpacked[] {
+  return holdings.graph.nodes.flatMap((node, id): Unpacked[] => {
+    if (node.kind !== "layer" || node.blob !== null || !node.diffId) return [];
+    const store = holdings.storeOf(id);
+    const layer = store.unpacked(holdings.ownId(id));
+    return layer ? [{ node: id, store, diffId: node.diffId, layer, size: node.recorded ?? 0 }] : [];
+  });
+}
+
+/** On the host in threads, in batches, large ones first; in other trees here, one after the other. */
+async function reassembleAll(layers: readonly Unpacked[], run: Run): Promise<Reassembled[]> {
+  const results = new Array<Reassembled>(layers.length);
+  const counter = new SharedArrayBuffer(8);
+  const watch = watchCounter(counter, run);
+  const remote = new Map<Store, number[]>();
+  try {
+    for (const [i, { store, layer, diffId }] of layers.entries()) {
+      if (store.tree.hostPath(ROOT) === null) {
+        if (run.signal.aborted) throw new InterruptedError("interrupted");
+        results[i] = await reassemble(store.tree, layer, diffId, (count) => run.progress.advance(count));
+      } else remote.set(store, [...(remote.get(store) ?? []), i]);
+    }
+    for (const [store, indexes] of remote) {
+      const root = Buffer.from(store.tree.hostPath(ROOT)!, "latin1").toString("utf8");
+      const batches = batchesOf(indexes, (i) => layers[i]!.size);
+      await inParallel(batches, run.pool.size * 2, async (batch) => {
+        const job = { root, label: store.source, layers: batch.map((i) => layers[i]!), counter };
+        const wanted = job.layers.map(({ layer, diffId }) => ({ layer, diffId }));
+        const found = await run.pool.run("reassemble", { ...job, layers: wanted });
+        for (const [k, one] of found.entries()) results[batch[k]!] = one;
+      });
+    }
+  } finally {
+    clearInterval(watch.timer);
+    watch.report();
+  }
+  return results;
+}
+
+function layerCheck(
+  holdings: Holdings,
+  { node, diffId, layer }: Unpacked,
+  { verdict, actual, bytes, detail }: Reassembled,
+  usedBy: readonly string[],
+): Check {
+  const { source } = holdings.storeOf(node);
+  const base = {
+    what: "layer",
+    id: diffId,
+    expected: diffId,
+    source,
+    usedBy,
+    path: displayPath(layer.folder),
+  } as const;
+  return { ...base, verdict, actual, bytes, detail };
+}
+
 const BATCH_BYTES = 8 << 20;
 const BATCH_COUNT = 128;
 
-/** Facts in the order of `items`. Large blobs start first, so that none is left alone at the end; small ones go in batches. */
+/** Facts in the order of `items`. */
 async function scanAll(holdings: Holdings, items: readonly Item[], run: Run): Promise<BlobFacts[]> {
   const facts = new Array<BlobFacts>(items.length).fill(NOT_READ);
   const counter = new SharedArrayBuffer(8);
   const watch = watchCounter(counter, run);
-  const order = [...items.keys()].filter((i) => wantsRead(items[i]!));
-  order.sort((a, b) => items[b]!.blob.byteLength - items[a]!.blob.byteLength || a - b);
-  const batches: number[][] = [];
-  let room = 0;
-  for (const i of order) {
-    const size = items[i]!.blob.byteLength;
-    const last = batches[batches.length - 1];
-    if (!last || size > room || last.length === BATCH_COUNT) {
-      batches.push([i]);
-      room = BATCH_BYTES - size;
-    } else {
-      last.push(i);
-      room -= size;
-    }
-  }
+  const wanted = [...items.keys()].filter((i) => wantsRead(items[i]!));
+  const batches = batchesOf(wanted, (i) => items[i]!.blob.byteLength);
   try {
     await inParallel(batches, run.pool.size * 2, async (batch) => {
       for (const [i, found] of await scanBatch(holdings, items, batch, counter, run)) facts[i] = found;
@@ -93,6 +154,25 @@ async function scanAll(holdings: Holdings, items: readonly Item[], run: Run): Pr
     watch.report();
   }
   return facts;
+}
+
+/** Largest first, so that none is left alone at the end; small ones together. */
+function batchesOf(items: readonly number[], sizeOf: (item: number) => number): number[][] {
+  const order = [...items].sort((a, b) => sizeOf(b) - sizeOf(a) || a - b);
+  const batches: number[][] = [];
+  let room = 0;
+  for (const item of order) {
+    const size = sizeOf(item);
+    const last = batches[batches.length - 1];
+    if (!last || size > room || last.length === BATCH_COUNT) {
+      batches.push([item]);
+      room = BATCH_BYTES - size;
+    } else {
+      last.push(item);
+      room -= size;
+    }
+  }
+  return batches;
 }
 
 /** A blob in a file is left to a thread, which opens it itself; one that exists only in memory is done here. */

@@ -85,11 +85,15 @@ export class HostTree implements ReadOnlyTree {
     }
   }
 
-  measure(claims: ReadonlySet<BytePath>, options: MeasureOptions): Promise<Measured> {
+  async measure(claims: ReadonlySet<BytePath>, options: MeasureOptions): Promise<Measured> {
     const root = Buffer.from(this.root).toString("latin1");
-    return measureHost(root, claims, options, (path, code) => {
+    const measured = await measureHost(root, claims, options, (path, code) => {
       this.cannotRead(path, Object.assign(new Error(`${code}: the folder cannot be listed`), { code }));
     });
+    this.bytes = 0;
+    for (const usage of measured.usage.values()) this.bytes += usage.allocated ?? 0;
+    for (const { usage } of measured.shared) this.bytes += usage.allocated ?? 0;
+    return measured;
   }
 
   async xattrs(): Promise<null> {
