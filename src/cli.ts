@@ -15,7 +15,7 @@ import {
   sourcesJson,
 } from "./commands/command.ts";
 import { COMMANDS, type CommandEntry, OVERVIEW } from "./commands/index.ts";
-import { InterruptedError, messageOf, SourceError, UllageError, UsageError } from "./errors.ts";
+import { InterruptedError, messageOf, UllageError, UsageError } from "./errors.ts";
 import type { Run } from "./run.ts";
 import { parseBytes } from "./views/units.ts";
 
@@ -243,14 +243,8 @@ async function answer(
   streams: Streams,
   limits: readonly Limit[],
 ): Promise<number> {
-  const { openSources } = await import("./open.ts");
+  const { openSources, openUsual } = await import("./open.ts");
   const { Holdings } = await import("./analyses/holdings.ts");
-  if (paths.length === 0)
-    throw new SourceError(
-      command.takes === "images"
-        ? "no SOURCE given: name it with --source, as in -s FILE.tar"
-        : "no SOURCE given: name an archive, a layout, or a folder of them; ullage --help tells how",
-    );
   const opening = {
     need: command.need(options),
     as: (raw.as as never) ?? null,
@@ -260,7 +254,10 @@ async function answer(
     recorded: raw.recorded === true,
     largest: command.largest?.(options) ?? 0,
   };
-  const stores = await openSources(paths, opening, context);
+  const usual = paths.length === 0;
+  const stores = usual
+    ? await openUsual(streams.env.HOME ?? null, opening, context)
+    : await openSources(paths, opening, context);
   try {
     const holdings = new Holdings(stores);
     const result: unknown = await command.analyse(holdings, options, context);

@@ -77,7 +77,8 @@ function deletionsOf({ tags, dangling, containers, volumes }: Filled): Deletion[
         ...images.map((one) => one.id),
         "build-cache",
         ...all.map((one) => `container:${one.name}`),
-        ...every.map((one) => `volume:${one.name}`),
+        // A volume with options of its own is not pruned.
+        ...every.filter((one) => Object.keys(one.options).length === 0).map((one) => `volume:${one.name}`),
       ],
     },
     { action: [`tag ${tags[0]} fill/more:1`], units: () => [] },
@@ -103,6 +104,10 @@ describe.skipIf(why !== null)("deletions", () => {
 
   beforeAll(async () => {
     engine = await startDockerd();
+    const { json: live } = await runJson(["df", engine.root]);
+    expect(live.warnings).toMatchObject([
+      { code: "live", message: expect.stringMatching(/^dockerd \(pid \d+\)/) },
+    ]);
     const filled = await fillStore(engine, { seed: Number(process.env.ULLAGE_SEED ?? 4), images: 8 });
     await engine.stop();
     const deletions = deletionsOf(filled);
