@@ -9,7 +9,7 @@ import { keepLargest, type Measured, type MeasureOptions, type Usage } from "./t
 import { hostPath, Walker, type WalkFolder, type WalkResult, type WalkSum, walkFolders } from "./walk.ts";
 
 /** So many entries are counted here before any thread is started: that takes as long as to start one. */
-const HERE = 20_000;
+const HERE = 4_000;
 const BATCH_FOLDERS = 48;
 const BUDGET = 25_000;
 
