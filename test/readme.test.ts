@@ -2,6 +2,7 @@
 import { copyFile, mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { gunzipSync } from "node:zlib";
 import { expect, test } from "vitest";
 import { NOW, runCli } from "./helpers/cli.ts";
 import { fixture } from "./helpers/fixtures.ts";
@@ -11,6 +12,10 @@ test("README shows real output", async () => {
   const demo = fixture("docker-archive/docker-legacy-multi");
   const folder = await mkdtemp(join(tmpdir(), "ullage-readme-"));
   await copyFile(demo, join(folder, "shop.tar"));
+  await writeFile(
+    join(folder, "host.tar"),
+    gunzipSync(await readFile("fixtures/docker/overlay2-buildkit/input.tar.gz")),
+  );
   const damaged = await readFile(demo);
   damaged[900_000]! ^= 1;
   await writeFile(join(folder, "damaged.tar"), damaged);

@@ -34,11 +34,42 @@ function engineLines(steps: readonly PlanStep[], holdings: Holdings): string[] {
   const line = (step: PlanStep): string =>
     commandOf(step, holdings) ?? comment(`${stepName(step)}: no command can name it; remove it by hand`);
   const byHand = steps.filter((step) => step.kind === "orphan");
-  const asked = ORDER.flatMap((kind) => steps.filter((step) => step.kind === kind));
+  const asked = ORDER.flatMap((kind) => {
+    const own = steps.filter((step) => step.kind === kind);
+    return kind === "cache" ? childrenFirst(own, holdings) : own;
+  });
   const lines: string[] = [];
   if (byHand.length > 0) lines.push(comment("with the engine stopped:"), ...byHand.map(line));
   if (asked.length > 0) lines.push(comment("with the engine running:"), ...asked.map(line));
   return lines;
+}
+
+/** A record of the build cache stays as long as there is one that was made from it. */
+function childrenFirst(steps: readonly PlanStep[], holdings: Holdings): PlanStep[] {
+  const byId = new Map(steps.map((step) => [step.id, step]));
+  const done = new Set<PlanStep>();
+  const parentsOf = (step: PlanStep): readonly string[] => {
+    const node = holdings.node(step.node);
+    return node.kind === "cache" ? node.parents : [];
+  };
+  const waiting = new Map(steps.map((step) => [step, 0]));
+  for (const step of steps) {
+    for (const id of parentsOf(step)) {
+      const parent = byId.get(id);
+      if (parent) waiting.set(parent, waiting.get(parent)! + 1);
+    }
+  }
+  const ready = steps.filter((step) => waiting.get(step) === 0);
+  for (let step = ready.shift(); step; step = ready.shift()) {
+    done.add(step);
+    for (const id of parentsOf(step)) {
+      const parent = byId.get(id);
+      if (!parent) continue;
+      waiting.set(parent, waiting.get(parent)! - 1);
+      if (waiting.get(parent) === 0) ready.push(parent);
+    }
+  }
+  return [...done, ...steps.filter((step) => !done.has(step))];
 }
 
 /** A container keeps its image and volumes; build cache is taken last, since images may be made of it. */

@@ -38,7 +38,7 @@ async function listing(root: string): Promise<Listing> {
 const idle = (image: { usedBy: string[] }): boolean => image.usedBy.length === 0;
 const stopped = (container: { state: string }): boolean => ["exited", "created"].includes(container.state);
 
-function deletionsOf({ tags, dangling, containers, volumes }: Filled): Deletion[] {
+function deletionsOf({ tags, dangling, containers, volumes }: Filled, leaves: readonly string[]): Deletion[] {
   const deletion = (line: string, units: Deletion["units"]): Deletion => ({ action: [line], units });
   const of = (...names: string[]): Deletion["units"] => {
     return ({ images }) =>
@@ -58,6 +58,7 @@ function deletionsOf({ tags, dangling, containers, volumes }: Filled): Deletion[
     ),
     deletion("image prune -af", ({ images }) => images.filter(idle).map((one) => one.id)),
     deletion("builder prune -af", () => ["build-cache"]),
+    ...leaves.map((id) => deletion(`builder prune --all --force --filter id=${id}`, () => [`cache:${id}`])),
     ...containers.map((name) => deletion(`container rm -v=false ${name}`, () => [`container:${name}`])),
     deletion("container prune -f", ({ containers: all }) =>
       all.filter(stopped).map((one) => `container:${one.name}`),
@@ -109,8 +110,11 @@ describe.skipIf(why !== null)("deletions", () => {
       { code: "live", message: expect.stringMatching(/^dockerd \(pid \d+\)/) },
     ]);
     const filled = await fillStore(engine, { seed: Number(process.env.ULLAGE_SEED ?? 4), images: 8 });
+    const { BuildCache: records } = await engine.api("/system/df");
     await engine.stop();
-    const deletions = deletionsOf(filled);
+    const parents = new Set(records.map((one: { Parent: string }) => one.Parent));
+    const leaves = records.map((one: { ID: string }) => one.ID).filter((id: string) => !parents.has(id));
+    const deletions = deletionsOf(filled, leaves.slice(0, 4));
     const byAction = new Map(deletions.map((one) => [one.action, one]));
     effects = await effectsOf(
       engine.root,
