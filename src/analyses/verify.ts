@@ -1,4 +1,7 @@
-/** Does the content match its digests? Every stored blob is read once, in the worker pool, largest first. */
+/**
+ * Does the content match its digests? Every stored blob is read once, and every layer that is kept as files put
+ * together once, in the worker pool, largest first.
+ */
 import { displayPath } from "../byte-path.ts";
 import { type BlobFacts, type ScanWant, scanBytes } from "../bytes/scan.ts";
 import type { ByteSource } from "../bytes/source.ts";
@@ -8,6 +11,14 @@ import type { NodeId } from "../graph/graph.ts";
 import type { Run } from "../run.ts";
 import { VERDICTS, type Verdict } from "../verdict.ts";
 import { type Holdings, titleOf } from "./holdings.ts";
+import {
+  type Judged,
+  type UnpackedItem,
+  unpackedBatches,
+  unpackedCheck,
+  unpackedItems,
+} from "./reassembly.ts";
+import { batchesOf, runBatches } from "./schedule.ts";
 import { type Check, checksOf, type Item, isNamedByDiffId } from "./verdicts.ts";
 
 export interface VerifyResult {
@@ -19,10 +30,8 @@ export interface VerifyResult {
 export async function verify(holdings: Holdings, run: Run): Promise<VerifyResult> {
   const started = performance.now();
   const items = itemsOf(holdings);
-  const total = items.reduce((sum, item) => sum + (wantsRead(item) ? item.blob.byteLength : 0), 0);
-  run.progress.begin("verifying", total);
-  const facts = await scanAll(holdings, items, run);
-  run.progress.end();
+  const layers = unpackedItems(holdings);
+  const { facts, judged } = await readAll(holdings, items, layers, run);
   const users = userTitles(holdings);
   const known = knownDigests(items);
   const checked: Check[] = [];
@@ -31,10 +40,14 @@ export async function verify(holdings: Holdings, run: Run): Promise<VerifyResult
     if (checks.some(isDamaged)) checked.push(...(await explained(holdings, item, checks, known, run)));
     else checked.push(...checks);
   }
-  checked.push(...absences(holdings), ...structure(holdings, users));
+  for (const item of layers) {
+    checked.push(unpackedCheck(item, judged.get(item)!, item.store.source, users(item.node)));
+  }
+  checked.push(...absences(holdings, layers), ...structure(holdings, users));
   const summary = Object.fromEntries(VERDICTS.map((verdict) => [verdict, 0])) as Record<Verdict, number>;
   for (const check of checked) summary[check.verdict]++;
-  const bytes = facts.reduce((sum, one) => sum + one.byteLength, 0);
+  const stored = facts.reduce((sum, one) => sum + one.byteLength, 0);
+  const bytes = [...judged.values()].reduce((sum, one) => sum + one.bytes, stored);
   const earlier = holdings.stores.reduce((sum, store) => sum + (store.passSeconds ?? 0), 0);
   return { checked, summary, throughput: { bytes, seconds: earlier + (performance.now() - started) / 1000 } };
 }
@@ -61,38 +74,28 @@ function wantsRead(item: Item): boolean {
   return item.want.stored.length + item.want.unpacked.length > 0;
 }
 
-const BATCH_BYTES = 8 << 20;
-const BATCH_COUNT = 128;
-
-/** Facts in the order of `items`. Large blobs start first, so that none is left alone at the end; small ones go in batches. */
-async function scanAll(holdings: Holdings, items: readonly Item[], run: Run): Promise<BlobFacts[]> {
+/** What each blob is, in the order of `items`, and each layer that is kept as files. */
+async function readAll(
+  holdings: Holdings,
+  items: readonly Item[],
+  layers: readonly UnpackedItem[],
+  run: Run,
+): Promise<{ facts: BlobFacts[]; judged: Map<UnpackedItem, Judged> }> {
   const facts = new Array<BlobFacts>(items.length).fill(NOT_READ);
-  const counter = new SharedArrayBuffer(8);
-  const watch = watchCounter(counter, run);
-  const order = [...items.keys()].filter((i) => wantsRead(items[i]!));
-  order.sort((a, b) => items[b]!.blob.byteLength - items[a]!.blob.byteLength || a - b);
-  const batches: number[][] = [];
-  let room = 0;
-  for (const i of order) {
-    const size = items[i]!.blob.byteLength;
-    const last = batches[batches.length - 1];
-    if (!last || size > room || last.length === BATCH_COUNT) {
-      batches.push([i]);
-      room = BATCH_BYTES - size;
-    } else {
-      last.push(i);
-      room -= size;
-    }
-  }
-  try {
-    await inParallel(batches, run.pool.size * 2, async (batch) => {
-      for (const [i, found] of await scanBatch(holdings, items, batch, counter, run)) facts[i] = found;
-    });
-  } finally {
-    clearInterval(watch.timer);
-    watch.report();
-  }
-  return facts;
+  const judged = new Map<UnpackedItem, Judged>();
+  const wanted = [...items.keys()].filter((i) => wantsRead(items[i]!));
+  const lengthOf = (i: number): number => items[i]!.blob.byteLength;
+  const scans = batchesOf(wanted, lengthOf, async (batch, counter) => {
+    for (const [i, found] of await scanBatch(holdings, items, batch, counter, run)) facts[i] = found;
+  });
+  const total = wanted.reduce((sum, i) => sum + lengthOf(i), 0);
+  run.progress.begin(
+    "verifying",
+    layers.reduce((sum, { bytes }) => sum + bytes, total),
+  );
+  await runBatches([...scans, ...unpackedBatches(layers, run, judged)], run);
+  run.progress.end();
+  return { facts, judged };
 }
 
 /** A blob in a file is left to a thread, which opens it itself; one that exists only in memory is done here. */
@@ -143,32 +146,6 @@ const NOT_READ: BlobFacts = {
   unpacked: {},
   failure: null,
 };
-
-/** Hands out work so that `width` pieces are under way at any time. */
-async function inParallel<Item>(
-  items: readonly Item[],
-  width: number,
-  work: (item: Item) => Promise<void>,
-): Promise<void> {
-  let next = 0;
-  const lane = async (): Promise<void> => {
-    while (next < items.length) await work(items[next++]!);
-  };
-  await Promise.all(Array.from({ length: Math.min(width, items.length) }, lane));
-}
-
-function watchCounter(counter: SharedArrayBuffer, run: Run): { timer: NodeJS.Timeout; report: () => void } {
-  const cell = new BigInt64Array(counter);
-  let seen = 0;
-  const report = (): void => {
-    const now = Number(Atomics.load(cell, 0));
-    run.progress.advance(now - seen);
-    seen = now;
-  };
-  const timer = setInterval(report, 100);
-  timer.unref();
-  return { timer, report };
-}
 
 function isDamaged(check: Check): boolean {
   return check.verdict === "corrupt" || check.verdict === "truncated";
@@ -248,13 +225,15 @@ function userTitles(holdings: Holdings): (node: NodeId) => readonly string[] {
   };
 }
 
-/** What images refer to and the sources do not have, each once. */
-function absences(holdings: Holdings): Check[] {
+/** What images refer to and the sources do not have, each once; layers looked at as files were told of with them. */
+function absences(holdings: Holdings, layers: readonly UnpackedItem[]): Check[] {
+  const told = new Set(layers.map(({ store, diffId }) => `${store.source} ${diffId}`));
   const checks = new Map<string, Check>();
   for (const id of holdings.images) {
     const image = holdings.image(id);
     const { source } = holdings.storeOf(id);
     for (const { what, digest, name, path, verdict, because } of image.absent) {
+      if (what === "layer" && told.has(`${source} ${digest}`)) continue;
       const key = `${source} ${what} ${name} ${verdict}`;
       const before = checks.get(key);
       const usedBy = [...(before?.usedBy ?? []), titleOf(image)].slice(0, SHOWN_USERS);
