@@ -15,7 +15,7 @@ import {
   sourcesJson,
 } from "./commands/command.ts";
 import { COMMANDS, type CommandEntry, OVERVIEW } from "./commands/index.ts";
-import { InterruptedError, messageOf, SourceError, UllageError, UsageError } from "./errors.ts";
+import { InterruptedError, messageOf, UllageError, UsageError } from "./errors.ts";
 import type { Run } from "./run.ts";
 import { parseBytes } from "./views/units.ts";
 
@@ -142,6 +142,8 @@ function flagsOf(entry: CommandEntry, command: AnyCommand): Flags {
   flags.exitOverride().helpOption("-h, --help", "show this help").allowExcessArguments(false);
   if (entry !== OVERVIEW) flags.description(entry.summary);
   if (command.takes === "images") flags.argument("<image...>", "a name, a digest, or the beginning of an ID");
+  else if (command.takes === "places")
+    flags.argument("<path...>", "a path, an ID or its beginning, or a digest");
   else flags.argument("[source...]", "archives, layouts, folders of them, or - for standard input");
   command.flags(flags);
   const collectValues = (value: string, before: string[] | undefined): string[] => [...(before ?? []), value];
@@ -206,11 +208,22 @@ async function run(
     now,
     warnings,
   };
-  const fromImages = command.takes === "images";
-  const paths = [...((raw.source as string[] | undefined) ?? []), ...(fromImages ? [] : args)];
+  const named = command.takes === "sources" ? [] : args;
+  const paths = [
+    ...((raw.source as string[] | undefined) ?? []),
+    ...(command.takes === "sources" ? args : []),
+  ];
+  const hostPaths = new Map<string, string>();
+  if (command.takes === "places") {
+    const { findHostPaths } = await import("./open.ts");
+    for (const { text, path, store } of await findHostPaths(args, paths.length === 0)) {
+      hostPaths.set(text, path);
+      if (store !== null && !paths.includes(store)) paths.push(store);
+    }
+  }
   if (raw.sort !== undefined && !command.sorts)
     throw new UsageError(`--sort: ${entry.name} has an order of its own`);
-  const options = await command.options({ ...raw, sources: paths }, fromImages ? args : [], context);
+  const options = await command.options({ ...raw, sources: paths, hostPaths }, named, context);
   try {
     const work = answer(entry, command, options, raw, paths, context, streams, limits);
     return await Promise.race([work, interrupted(streams.signal)]);
@@ -230,14 +243,8 @@ async function answer(
   streams: Streams,
   limits: readonly Limit[],
 ): Promise<number> {
-  const { openSources } = await import("./open.ts");
+  const { openSources, openUsual } = await import("./open.ts");
   const { Holdings } = await import("./analyses/holdings.ts");
-  if (paths.length === 0)
-    throw new SourceError(
-      command.takes === "images"
-        ? "no SOURCE given: name it with --source, as in -s FILE.tar"
-        : "no SOURCE given: name an archive, a layout, or a folder of them; ullage --help tells how",
-    );
   const opening = {
     need: command.need(options),
     as: (raw.as as never) ?? null,
@@ -247,7 +254,10 @@ async function answer(
     recorded: raw.recorded === true,
     largest: command.largest?.(options) ?? 0,
   };
-  const stores = await openSources(paths, opening, context);
+  const usual = paths.length === 0;
+  const stores = usual
+    ? await openUsual(streams.env.HOME ?? null, opening, context)
+    : await openSources(paths, opening, context);
   try {
     const holdings = new Holdings(stores);
     const result: unknown = await command.analyse(holdings, options, context);

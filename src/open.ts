@@ -2,16 +2,18 @@
  * From a SOURCE to the stores in it: what it is is found by content, never by name.
  */
 import { lstat, readdir, realpath, stat, statfs } from "node:fs/promises";
-import { join } from "node:path";
-import { type BytePath, bytePathFromText } from "./byte-path.ts";
+import { basename, dirname, join } from "node:path";
+import { type BytePath, bytePathFromText, ROOT } from "./byte-path.ts";
 import { type Compression, decompress, sniffCompression } from "./bytes/decompress.ts";
 import { type ByteSource, openFile } from "./bytes/source.ts";
 import { peek, spool, watched } from "./bytes/spool.ts";
 import { InterruptedError, messageOf, NoImages, SourceError, UllageError, UsageError } from "./errors.ts";
+import { insideRoot, isHostRoot, placesBelow } from "./places.ts";
 import type { Run, Warn } from "./run.ts";
 import { STORE_KINDS } from "./stores/index.ts";
 import type { FileSystemUse, SourceKind, Store, StoreKind } from "./stores/store.ts";
 import { HostTree } from "./trees/host.ts";
+import { lockedBy } from "./trees/live.ts";
 import { type Need, openTarTree, readTarTree, type TarTree } from "./trees/tar.ts";
 import { type ReadOnlyTree, subTree } from "./trees/tree.ts";
 
@@ -27,6 +29,52 @@ export interface OpenOptions {
   /** As in `Reading`. */
   readonly recorded: boolean;
   readonly largest: number;
+}
+
+/** The stores of this host, looked for in their usual places; throws `NoImages`, with all places tried, where there is none. */
+export async function openUsual(home: string | null, options: OpenOptions, run: Run): Promise<Store[]> {
+  const root = options.at === null ? "/" : join("/", options.at);
+  return openPlaces("", root, home, { ...options, at: null }, run, new Set());
+}
+
+/** The stores in the usual places below `root`; their sources are called `label`, and where in it they are. */
+async function openPlaces(
+  label: string,
+  root: string,
+  home: string | null,
+  options: OpenOptions,
+  run: Run,
+  seen: Set<string>,
+): Promise<Store[]> {
+  const tried: string[] = [];
+  const stores: Store[] = [];
+  let denied = false;
+  for (const { path, why } of await placesBelow(root, home)) {
+    const real = await insideRoot(root, path);
+    const shown = join("/", path);
+    try {
+      if (real === null) throw new SourceError("nothing there");
+      const found = await openSource(real, options, run, seen, SEARCH_DEPTH);
+      stores.push(
+        ...found.map((store) => ({
+          ...store,
+          source: label === "" ? real : `${label}: ${path}`,
+          root: path,
+        })),
+      );
+    } catch (error) {
+      if (error instanceof InterruptedError || error instanceof UsageError) throw error;
+      denied ||= messageOf(error).includes("permission denied");
+      tried.push(`${shown} (${why}): ${messageOf(error).replace(`cannot read ${real}: `, "")}`);
+    }
+  }
+  if (stores.length > 0) return stores;
+  const advice = denied ? "; run as root" : "";
+  const where =
+    label === ""
+      ? "no SOURCE given, and no store in its usual place"
+      : `cannot read ${label}: no store in it`;
+  throw new NoImages(`${where}${advice}; tried ${tried.join("; ")}; name it as SOURCE, or with --at PATH`);
 }
 
 /** Opens every source; throws SourceError when one cannot be read at all. */
@@ -102,6 +150,7 @@ async function openFolder(
   // A kind of archive is asked of the files in the folder.
   const kind = options.as?.endsWith("-archive") ? null : await kindOf(tree, options.as);
   if (kind) return [await storeOf(path, { ...AS_IT_STANDS, tree, used: null }, options, run, warn, kind)];
+  if (await isHostRoot(top)) return openPlaces(path, top, null, { ...options, at: null }, run, seen);
   const names = await readdir(top).catch((error: unknown) => {
     throw new SourceError(`cannot read ${path}: ${reasonOf(error)}`, { cause: error });
   });
@@ -131,6 +180,39 @@ async function openFolder(
   }
   if (found) return stores;
   throw new NoImages(`cannot read ${path}: no image archive, layout or store in it`);
+}
+
+/**
+ * Which of `texts` are paths of this host, as real paths (but for a link that is the last part of one) in bytes, one
+ * char each; and the store above each where `search` is set and there is one.
+ */
+export async function findHostPaths(
+  texts: readonly string[],
+  search: boolean,
+): Promise<{ text: string; path: string; store: string | null }[]> {
+  const found: { text: string; path: string; store: string | null }[] = [];
+  for (const text of texts) {
+    if (!text.includes("/")) continue;
+    try {
+      const path = join(await realpath(dirname(text)), basename(text));
+      await lstat(path);
+      const bytes = Buffer.from(path).toString("latin1");
+      found.push({ text, path: bytes, store: search ? await storeAbove(path) : null });
+    } catch {
+      // No path of this host: an ID, or a path inside a source.
+    }
+  }
+  return found;
+}
+
+/** The outermost folder above a path that is a store of a kind. */
+async function storeAbove(path: string): Promise<string | null> {
+  let store: string | null = null;
+  for (let at = path; at !== dirname(at); at = dirname(at)) {
+    const tree = new HostTree(at, at, () => undefined);
+    if ((await stat(at)).isDirectory() && (await kindOf(tree, null))) store = at;
+  }
+  return store;
 }
 
 interface Look {
@@ -304,6 +386,7 @@ async function storeOf(
   try {
     const { tree, kind, root } = await placeOfStore(path, opened.tree, options, known);
     const { recorded, largest } = options;
+    warnIfLive(tree, kind, warn);
     const reading = { warn, pool: run.pool, signal: run.signal, recorded, largest };
     const contents = await kind.read(tree, reading);
     const { graph, kind: found, engine } = contents;
@@ -318,8 +401,9 @@ async function storeOf(
       fileBytes: opened.fileBytes,
       passSeconds: opened.passSeconds,
       remarks: [...opened.remarks, ...(contents.remarks ?? [])],
-      checks: contents.checks ?? [],
+      checks: async () => (await contents.checks?.()) ?? [],
       tree,
+      largest: contents.largest ?? null,
       unpacked: (node) => contents.unpacked?.get(node) ?? null,
       open(node) {
         const { path: place } = graph.nodes[node]!;
@@ -336,6 +420,24 @@ async function storeOf(
     await opened.tree.close();
     throw error;
   }
+}
+
+/** Files that an engine keeps locked as long as it runs, by kind. */
+const LOCKED: Partial<Record<SourceKind, readonly string[]>> = {
+  docker: [
+    "volumes/metadata.db",
+    "buildkit/snapshots.db",
+    "buildkit/metadata_v2.db",
+    "network/files/local-kv.db",
+  ],
+};
+
+function warnIfLive(tree: ReadOnlyTree, { kind }: StoreKind, warn: Warn): void {
+  const root = tree.hostPath(ROOT);
+  const holder = root === null ? null : lockedBy((LOCKED[kind] ?? []).map((file) => `${root}/${file}`));
+  if (!holder) return;
+  const message = `${holder.name} (pid ${holder.pid}) has it open: this is a snapshot of something moving; stop the engine for exact figures`;
+  warn({ code: "live", path: null, message, incomplete: false });
 }
 
 /** Where in a source its store is: at --at, at the top, or one folder down, as in a tar of a folder. */

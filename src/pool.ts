@@ -10,11 +10,12 @@ import { InterruptedError } from "./errors.ts";
 /** Entry file in `workers/` -> the shape of its one function. */
 export interface Tasks {
   scan: (job: import("../workers/scan.ts").ScanJob) => Promise<import("../workers/scan.ts").ScanResult>;
+  waste: (job: import("../workers/waste.ts").WasteJob) => Promise<import("../workers/waste.ts").WasteResult>;
+  locate: (job: import("../workers/locate.ts").LocateJob) => Promise<string | null>;
+  walk: (job: import("../workers/walk.ts").WalkJob) => Promise<import("../workers/walk.ts").WalkResult>;
   reassemble: (
     job: import("../workers/reassemble.ts").ReassembleJob,
   ) => Promise<import("../workers/reassemble.ts").ReassembleResult>;
-  waste: (job: import("../workers/waste.ts").WasteJob) => Promise<import("../workers/waste.ts").WasteResult>;
-  locate: (job: import("../workers/locate.ts").LocateJob) => Promise<string | null>;
   solve: (job: import("../workers/solve.ts").SolveJob) => Promise<import("../workers/solve.ts").SolveResult>;
 }
 

@@ -8,11 +8,12 @@ import {
   NOTHING,
   type NodeId,
   type Size,
+  type StoreNode,
   sumSizes,
 } from "../graph/graph.ts";
 import { reachable } from "../graph/sharing.ts";
-import type { FileSystemUse } from "../stores/store.ts";
-import type { Holdings } from "./holdings.ts";
+import type { FileSystemUse, Store } from "../stores/store.ts";
+import { type Holdings, isStopped } from "./holdings.ts";
 
 export interface Category {
   readonly name: Heading;
@@ -58,7 +59,7 @@ export function df(holdings: Holdings, options: DfOptions): DfResult {
   const sizes = new Map<Heading, Size>();
   const counts = new Map<Heading, number>();
   const free = new Map<Heading, Size>();
-  const idle = idleNodes(holdings);
+  const idle = idleNodes(holdings, heading);
   graph.nodes.forEach((node, id) => {
     const name = heading[id]!;
     sizes.set(name, addSizes(sizes.get(name) ?? NOTHING, node.size));
@@ -90,15 +91,37 @@ function headingOf(holdings: Holdings, id: NodeId, own: Heading): Heading {
 
 function countOf(holdings: Holdings, id: NodeId, heading: Heading): number {
   const node = holdings.node(id);
-  if (heading === "images") return node.kind === "image" ? 1 : 0;
+  const counted = COUNTED[heading];
+  if (counted === "image") return holdings.listed.has(id) ? 1 : 0;
+  if (counted !== undefined) return node.kind === counted ? 1 : 0;
   if (node.kind === "files") return node.count;
-  return node.kind === "blob" ? 1 : 0;
+  return node.kind === "blob" || node.kind === "layer" ? 1 : 0;
 }
 
-/** Nodes that would go with all images that nothing uses, and orphans. */
-function idleNodes(holdings: Holdings): Uint8Array {
-  const kept = reachable(holdings.graph, (node) => holdings.node(node).kind === "image");
-  return kept.map((mark) => (mark ? 0 : 1));
+/** What is counted under a heading that has things of its own. */
+const COUNTED: Partial<Record<Heading, StoreNode["kind"]>> = {
+  images: "image",
+  containers: "container",
+  volumes: "volume",
+  "build-cache": "cache",
+};
+
+/** What the engine keeps no longer than it runs, what it writes for people only, and what nothing wants. */
+const ALWAYS_IDLE: ReadonlySet<Heading> = new Set(["temporary", "logs", "orphans"]);
+
+/** Nodes that would go if all of their kind went that nothing else uses: all images, or all containers that are not running. */
+function idleNodes(holdings: Holdings, heading: readonly Heading[]): Uint8Array {
+  const idle = Uint8Array.from(heading, (name) => (ALWAYS_IDLE.has(name) ? 1 : 0));
+  const before = reachable(holdings.graph);
+  for (const kind of Object.values(COUNTED)) {
+    const goes = (id: NodeId): boolean => {
+      const node = holdings.node(id);
+      return node.kind === kind && (node.kind !== "container" || isStopped(node));
+    };
+    const after = reachable(holdings.graph, goes);
+    for (let id = 0; id < idle.length; id++) if (before[id] && !after[id]) idle[id] = 1;
+  }
+  return idle;
 }
 
 function residualOf(holdings: Holdings, total: Size): number | null {
@@ -120,15 +143,37 @@ function onlyFileSystem(holdings: Holdings): FileSystemUse | null {
 }
 
 function entriesOf(holdings: Holdings, heading: readonly Heading[], top: number | null): DfEntry[] {
-  const entries = holdings.graph.nodes.flatMap((node, id): DfEntry[] => {
+  const entries = top === null ? [] : largestFiles(holdings, heading);
+  const stores = new Set(top === null ? [] : holdings.stores.filter((store) => store.largest !== null));
+  entries.push(...placesOf(holdings, heading).filter((entry) => !stores.has(entry.store)));
+  entries.sort((a, b) => held(b.size) - held(a.size) || (a.what < b.what ? -1 : 1));
+  const shown = top === null ? entries : entries.slice(0, top);
+  return shown.map(({ store: _, ...entry }) => entry);
+}
+
+interface Entry extends DfEntry {
+  readonly store: Store;
+}
+
+function largestFiles(holdings: Holdings, heading: readonly Heading[]): Entry[] {
+  return holdings.stores.flatMap((store) =>
+    (store.largest ?? []).map(({ node, path, size }): Entry => {
+      const id = holdings.idIn(store, node);
+      const users = holdings.usersOf(id).length;
+      return { heading: heading[id]!, source: store.source, what: displayPath(path), size, users, store };
+    }),
+  );
+}
+
+function placesOf(holdings: Holdings, heading: readonly Heading[]): Entry[] {
+  return holdings.graph.nodes.flatMap((node, id): Entry[] => {
     if (node.size.apparent === 0 && node.size.allocated === 0) return [];
     const parts = [node.path && displayPath(node.path), node.kind === "files" ? node.what : null];
     const what = parts.filter((part) => part !== null).join(": ");
     const users = holdings.usersOf(id).length;
-    return [{ heading: heading[id]!, source: holdings.storeOf(id).source, what, size: node.size, users }];
+    const store = holdings.storeOf(id);
+    return [{ heading: heading[id]!, source: store.source, what, size: node.size, users, store }];
   });
-  entries.sort((a, b) => held(b.size) - held(a.size) || (a.what < b.what ? -1 : 1));
-  return top === null ? entries : entries.slice(0, top);
 }
 
 /** What a size counts as when things are put in order: allocated where known. */

@@ -1,7 +1,7 @@
 /** From what someone types to images: a name, a digest, or an ID or its beginning. */
 import { UsageError } from "../errors.ts";
 import { familiarName } from "../formats/oci.ts";
-import type { NodeId } from "../graph/graph.ts";
+import type { NodeId, StoreNode } from "../graph/graph.ts";
 import { type Holdings, shortId, titleOf } from "./holdings.ts";
 
 /**
@@ -35,6 +35,36 @@ export function findImages(holdings: Holdings, text: string): NodeId[] {
   throw new UsageError(
     `${text} is the beginning of ${different.size} image IDs: ${some.join(", ")}; give more of it`,
   );
+}
+
+/**
+ * What `text` names of all that an engine deletes as one: an image as in {@link findImages}; `build-cache` for all of
+ * its records; `container:NAME`, `volume:NAME`, `cache:ID`, also without the word in front where no image is named so.
+ */
+export function findUnits(holdings: Holdings, text: string): NodeId[] {
+  if (text === "build-cache") {
+    const records = holdings.units.filter((id) => holdings.node(id).kind === "cache");
+    if (records.length > 0) return records;
+    throw new UsageError("build-cache: there is none in the sources");
+  }
+  const [, kind, name] = /^(container|volume|cache):(.+)$/.exec(text) ?? [null, null, text];
+  const named = holdings.units.filter((id) => isNamed(holdings.node(id), kind, name!));
+  if (kind !== null && named.length === 0) throw new UsageError(`no ${kind} ${name} in the sources`);
+  if (kind !== null) return named;
+  try {
+    return findImages(holdings, text);
+  } catch (error) {
+    if (named.length > 0) return named;
+    throw error;
+  }
+}
+
+function isNamed(node: StoreNode, kind: string | null, name: string): boolean {
+  if (kind !== null && node.kind !== kind) return false;
+  const begins = (id: string): boolean => id === name || (name.length >= 4 && id.startsWith(name));
+  if (node.kind === "container") return node.name === name || begins(node.containerId);
+  if (node.kind === "volume") return node.name === name;
+  return node.kind === "cache" && begins(node.recordId);
 }
 
 function suggestion(holdings: Holdings, text: string): string {

@@ -15,7 +15,7 @@ export interface LayerRow {
   readonly sharedBy: readonly string[];
   /** How many there are. */
   readonly sharedByCount: number;
-  /** What else holds it: containers, build cache. */
+  /** What else holds it: IDs of containers and of build cache records. */
   readonly heldBy: readonly string[];
 }
 
@@ -27,6 +27,8 @@ export interface ImageRow {
   readonly size: Size;
   /** The part of `size` that others need too, in any source. */
   readonly shared: Size;
+  /** The part of `size` that other images need, which is what Docker calls shared. */
+  readonly sharedWithImages: Size;
   /** What deleting it from its source frees: layers, config and manifests that nothing else there needs. */
   readonly exclusive: Size;
   /** Null where the sources are too entangled to tell. */
@@ -34,21 +36,29 @@ export interface ImageRow {
   /** Base first; worked out when asked for: 10,000 images have 200,000 of them. */
   readonly layers: () => LayerRow[];
   readonly dangling: boolean;
+  /** IDs of containers that were made from it. */
+  readonly usedBy: readonly string[];
 }
 
 /** `sharedBy` lists hold this many IDs in all: 10,000 images on one base would else print 100 million. */
 const ID_BUDGET = 1_000_000;
 
-/** Rows of all images, or of those in `only`. */
-export function imageRows(holdings: Holdings, only: ReadonlySet<NodeId> | null = null): ImageRow[] {
+/** Rows of all images, with the intermediate ones or without, or of those in `only`. */
+export function imageRows(
+  holdings: Holdings,
+  only: ReadonlySet<NodeId> | null = null,
+  intermediates = false,
+): ImageRow[] {
   const attributed = holdings.attributed();
   const users = contentUsers(holdings);
   const references = holdings.images.reduce((sum, id) => sum + holdings.image(id).layers.length, 0);
   const limit = Math.max(1, Math.floor(ID_BUDGET / Math.max(1, references)));
-  return holdings.images.flatMap((node, place): ImageRow[] => {
+  const listed = intermediates ? [...holdings.images, ...holdings.intermediates] : holdings.images;
+  return listed.flatMap((node, place): ImageRow[] => {
     if (only && !only.has(node)) return [];
     const image = holdings.image(node);
-    const isShared = (layer: NodeId): boolean => (users.get(contentKey(holdings, layer))?.length ?? 0) > 1;
+    const inOthers = (layer: NodeId): boolean => (users.get(contentKey(holdings, layer))?.length ?? 0) > 1;
+    const isShared = (layer: NodeId): boolean => inOthers(layer) || holdings.otherHolders(layer).length > 0;
     const { layers } = image; // as engines show sizes: a layer that comes twice counts twice
     const row = {
       node,
@@ -56,10 +66,12 @@ export function imageRows(holdings: Holdings, only: ReadonlySet<NodeId> | null =
       source: holdings.storeOf(node).source,
       size: sumSizes(layers.map((layer) => holdings.layerSize(layer))),
       shared: sumSizes(layers.filter(isShared).map((layer) => holdings.layerSize(layer))),
+      sharedWithImages: sumSizes(layers.filter(inOthers).map((layer) => holdings.layerSize(layer))),
       exclusive: holdings.exclusive[node] ?? NOTHING,
-      attributed: attributed?.[place] ?? null,
+      attributed: place < holdings.images.length ? (attributed?.[place] ?? null) : NOTHING,
       layers: () => image.layers.map((layer) => layerRow(holdings, layer, node, users, limit)),
       dangling: image.names.length === 0,
+      usedBy: holdings.containersOf(node).map((container) => container.containerId),
     };
     return [row];
   });
@@ -102,6 +114,6 @@ function layerRow(
     unpacked: layer.unpacked,
     sharedBy,
     sharedByCount: all.length - 1,
-    heldBy: [],
+    heldBy: holdings.otherHolders(id).slice(0, limit),
   };
 }

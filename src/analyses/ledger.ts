@@ -3,7 +3,7 @@ import { addSizes, type ImageNode, NOTHING, type NodeId, type Size } from "../gr
 import { reachable, type UserSets } from "../graph/sharing.ts";
 import { type Holdings, titleOf } from "./holdings.ts";
 import { byRepository, compareTimes, repositoryIn } from "./keep.ts";
-import { jointWeight, type LossConstants, type LossTerms, lossTerms } from "./loss.ts";
+import { jointWeight, type LossConstants, type LossTerms, lossTerms, otherTerms } from "./loss.ts";
 
 export interface Ledger {
   readonly users: UserSets;
@@ -11,37 +11,46 @@ export interface Ledger {
   readonly frees: readonly Size[];
   /** By set of users: whole bytes, so that plans are compared exactly. */
   readonly loss: readonly number[];
-  /** By an image's place: what losing it costs beside its bytes. */
-  readonly imageLoss: readonly number[];
+  /** By a unit's place: what losing it costs beside its bytes. */
+  readonly unitLoss: readonly number[];
   readonly terms: readonly LossTerms[];
   /** Why an image has been replaced, for those that have. */
   readonly superseded: ReadonlyMap<NodeId, string>;
   readonly constants: LossConstants;
-  /** An image's place among all images: its number in sets. */
+  readonly now: Date;
+  /** A unit's place among all units: its number in sets. */
   readonly place: ReadonlyMap<NodeId, number>;
 }
 
-export function makeLedger(holdings: Holdings, constants: LossConstants, now: Date): Ledger {
+/** `apart`: nodes that are items of their own, and so belong to no set. */
+export function makeLedger(
+  holdings: Holdings,
+  constants: LossConstants,
+  now: Date,
+  apart: (id: NodeId) => boolean = () => false,
+): Ledger {
   const superseded = supersededImages(holdings);
-  const terms = holdings.images.map((id) =>
-    lossTerms(holdings.image(id), superseded.get(id) ?? null, now, constants),
-  );
-  const users = holdings.users ?? nobody(holdings);
+  const terms = holdings.units.map((id) => {
+    const node = holdings.node(id);
+    if (node.kind !== "image") return otherTerms(node, now, constants);
+    return lossTerms(node, superseded.get(id) ?? null, now, constants);
+  });
+  const users = holdings.unitSets ?? nobody(holdings);
   const frees: Size[] = users.sets.map(() => NOTHING);
   const { graph } = holdings;
-  // What something other than an image holds as well does not go with any of them.
-  const others = reachable(graph, (node) => holdings.node(node).kind === "image");
+  const place = new Map(holdings.units.map((id, i) => [id, i]));
+  // What something other than a unit holds as well does not go with any of them.
+  const others = reachable(graph, (node) => place.has(node));
   graph.nodes.forEach((node, id) => {
     const set = users.setOf[id]!;
-    if (set !== 0 && !others[id]) frees[set] = addSizes(frees[set]!, node.size);
+    if (set !== 0 && !others[id] && !apart(id)) frees[set] = addSizes(frees[set]!, node.size);
   });
   const loss = users.sets.map((members, set) => {
     const bytes = frees[set]!.apparent;
     return bytes === 0 ? 0 : Math.round(bytes * jointWeight([...members].map((unit) => terms[unit]!)));
   });
-  const imageLoss = terms.map((term) => Math.round(constants.perImage * term.hardness * term.likelihood));
-  const place = new Map(holdings.images.map((id, i) => [id, i]));
-  return { users, frees, loss, imageLoss, terms, superseded, constants, place };
+  const unitLoss = terms.map((term) => Math.round(constants.perImage * term.hardness * term.likelihood));
+  return { users, frees, loss, unitLoss, terms, superseded, constants, now, place };
 }
 
 /** Stands in where a graph is too entangled to say who needs what: then nothing is known to be freed. */
@@ -70,6 +79,13 @@ function isNewer(a: ImageNode, b: ImageNode): boolean {
   return a.created !== null && b.created !== null && compareTimes(a.created, b.created) > 0;
 }
 
+/** What losing an item that belongs to no set costs: nothing for an orphan. */
+export function lossApart(holdings: Holdings, ledger: Ledger, id: NodeId): number {
+  const node = holdings.node(id);
+  const { hardness, likelihood } = otherTerms(node, ledger.now, ledger.constants);
+  return Math.round(node.size.apparent * hardness * likelihood);
+}
+
 /** What deleting `order` one after the other frees and loses at each step: a set's bytes go with the last of its images. */
 export function marginals(
   holdings: Holdings,
@@ -79,10 +95,10 @@ export function marginals(
   const rank = new Map(order.map((id, i) => [id, i]));
   const steps = order.map((id) => {
     const place = ledger.place.get(id);
-    if (place === undefined) return { frees: holdings.node(id).size, loss: 0 };
-    return { frees: NOTHING, loss: ledger.imageLoss[place]! };
+    if (place === undefined) return { frees: holdings.node(id).size, loss: lossApart(holdings, ledger, id) };
+    return { frees: NOTHING, loss: ledger.unitLoss[place]! };
   });
-  const rankOf = (unit: number): number => rank.get(holdings.images[unit]!) ?? Number.POSITIVE_INFINITY;
+  const rankOf = (unit: number): number => rank.get(holdings.units[unit]!) ?? Number.POSITIVE_INFINITY;
   ledger.users.sets.forEach((members, set) => {
     const last = members.reduce((latest, unit) => Math.max(latest, rankOf(unit)), -1);
     const step = steps[last]; // none where an image of the set stays

@@ -2,7 +2,7 @@
  * What deleting costs, in bytes: those that would have to be brought back, times how hard that is, times how likely
  * it is that they are wanted again. The constants stand here alone, each with its reason; `--loss FILE` overrides them.
  */
-import type { ImageNode } from "../graph/graph.ts";
+import type { ImageNode, StoreNode } from "../graph/graph.ts";
 
 export interface LossConstants {
   /** A registry is on record: pulling again brings it back as it was. The unit that the others are measured in. */
@@ -11,6 +11,12 @@ export interface LossConstants {
   readonly hardnessUnknown: number;
   /** Built here and never pushed: gone for good but for a rebuild, which gives other bytes. */
   readonly hardnessLocal: number;
+  /** A build runs its steps again: what it was made from is still there, and it gives nearly the same. */
+  readonly hardnessCache: number;
+  /** A container's changes and a volume's data are nowhere else, and nothing makes them again. */
+  readonly hardnessData: number;
+  /** A log cannot be had again, and is seldom asked for. */
+  readonly hardnessLog: number;
   /** A newer build has taken its name, so nobody will ask for it by that name. */
   readonly supersededFactor: number;
   /** Days without use after which an image is half as likely to be wanted: a sprint or two; most CI images live less. */
@@ -27,6 +33,9 @@ export const DEFAULT_LOSS: LossConstants = {
   hardnessPullable: 1,
   hardnessUnknown: 2,
   hardnessLocal: 10,
+  hardnessCache: 3,
+  hardnessData: 100,
+  hardnessLog: 5,
   supersededFactor: 0.5,
   halfLifeDays: 30,
   leastLikelihood: 0.01,
@@ -73,12 +82,64 @@ export function lossTerms(
       : pullable
         ? "a registry has it"
         : "built here, never pushed";
-  const evidence = evidenceOf(image);
-  const age = evidence ? Math.max(0, (now.getTime() - evidence.at.getTime()) / DAY) : null;
-  const decayed = age === null ? constants.unknownLikelihood : 0.5 ** (age / constants.halfLifeDays);
   return {
     hardness: superseded ? base * constants.supersededFactor : base,
     hardnessFrom: superseded ? `${base}: ${from}; x ${constants.supersededFactor}: ${superseded}` : from,
+    ...likelihoodOf(evidenceOf(image), now, constants),
+  };
+}
+
+/** What is worth bringing back beside images. */
+export function otherTerms(node: StoreNode, now: Date, constants: LossConstants): LossTerms {
+  switch (node.kind) {
+    case "cache":
+      return {
+        hardness: constants.hardnessCache,
+        hardnessFrom: "made again by the next build that wants it",
+        ...likelihoodOf(
+          dated(node.lastUsed ?? node.created, node.lastUsed ? "last used" : "created"),
+          now,
+          constants,
+        ),
+      };
+    case "container":
+      return {
+        hardness: constants.hardnessData,
+        hardnessFrom: "its changes are nowhere else",
+        ...likelihoodOf(dated(node.lastUsed, "last ran"), now, constants),
+      };
+    case "volume":
+      return {
+        hardness: constants.hardnessData,
+        hardnessFrom: "its data are nowhere else",
+        likelihood: constants.unknownLikelihood,
+        likelihoodFrom: "nothing tells when it was last used",
+      };
+    case "files":
+      if (node.heading !== "logs") break;
+      return {
+        hardness: constants.hardnessLog,
+        hardnessFrom: "written once",
+        likelihood: constants.unknownLikelihood,
+        likelihoodFrom: "nothing tells who reads it",
+      };
+  }
+  return { hardness: 0, hardnessFrom: "nothing wants it", likelihood: 0, likelihoodFrom: "nothing wants it" };
+}
+
+function dated(time: string | null, from: string): { at: Date; from: string } | null {
+  const at = time === null ? null : new Date(time);
+  return at && at.getTime() >= FIRST_IMAGE ? { at, from } : null;
+}
+
+function likelihoodOf(
+  evidence: { at: Date; from: string } | null,
+  now: Date,
+  constants: LossConstants,
+): Pick<LossTerms, "likelihood" | "likelihoodFrom"> {
+  const age = evidence ? Math.max(0, (now.getTime() - evidence.at.getTime()) / DAY) : null;
+  const decayed = age === null ? constants.unknownLikelihood : 0.5 ** (age / constants.halfLifeDays);
+  return {
     likelihood: Math.max(constants.leastLikelihood, decayed),
     likelihoodFrom: evidence ? `${evidence.from} ${daysAgo(Math.floor(age!))}` : "no date to go by",
   };

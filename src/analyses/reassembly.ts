@@ -30,7 +30,7 @@ export function unpackedItems(holdings: Holdings): UnpackedItem[] {
     const store = holdings.storeOf(id);
     const layer = store.unpacked(holdings.ownId(id));
     if (layer === null && store.kind !== "docker") return [];
-    const bytes = node.unpacked ?? node.size.apparent;
+    const bytes = node.unpacked ?? node.recorded ?? node.size.apparent;
     return [{ node: id, store, diffId: node.diffId, layer, bytes }];
   });
 }

@@ -43,7 +43,7 @@ export async function verify(holdings: Holdings, run: Run): Promise<VerifyResult
   for (const item of layers) {
     checked.push(unpackedCheck(item, judged.get(item)!, item.store.source, users(item.node)));
   }
-  checked.push(...absences(holdings, layers), ...structure(holdings, users));
+  checked.push(...absences(holdings, layers), ...(await structure(holdings, users)));
   const summary = Object.fromEntries(VERDICTS.map((verdict) => [verdict, 0])) as Record<Verdict, number>;
   for (const check of checked) summary[check.verdict]++;
   const stored = facts.reduce((sum, one) => sum + one.byteLength, 0);
@@ -199,13 +199,16 @@ async function placeOfDamage(holdings: Holdings, item: Item, run: Run): Promise<
 }
 
 /** What readers found of the records of their stores. */
-function structure(holdings: Holdings, users: (node: NodeId) => readonly string[]): Check[] {
-  return holdings.stores.flatMap(({ source, checks }, index) =>
-    checks.map(({ node, path, ...check }): Check => {
-      const usedBy = node === undefined ? [] : users(holdings.jointId(index, node));
-      return { ...check, bytes: 0, path: path === null ? null : displayPath(path), source, usedBy };
-    }),
-  );
+async function structure(holdings: Holdings, users: (node: NodeId) => readonly string[]): Promise<Check[]> {
+  const found: Check[] = [];
+  for (const store of holdings.stores) {
+    for (const { node, path, ...check } of await store.checks()) {
+      const usedBy = node === undefined ? [] : users(holdings.idIn(store, node));
+      const place = path === null ? null : displayPath(path);
+      found.push({ ...check, bytes: 0, path: place, source: store.source, usedBy });
+    }
+  }
+  return found;
 }
 
 const SHOWN_USERS = 20;

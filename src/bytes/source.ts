@@ -1,7 +1,7 @@
 /**
  * Random access to bytes that are never written: a file, a part of one, or a buffer.
  */
-import { constants, readSync } from "node:fs";
+import { closeSync, constants, fstatSync, openSync, readSync } from "node:fs";
 import { type FileHandle, open } from "node:fs/promises";
 import { isMainThread } from "node:worker_threads";
 import { FormatError, messageOf, SourceError, TruncatedError } from "../errors.ts";
@@ -85,6 +85,47 @@ export async function openReadOnly(path: string): Promise<FileHandle> {
     }
   }
   return open(path, flags);
+}
+
+/**
+ * The whole of a small regular file, read at once; null for anything else. Never through a link in the last component,
+ * and without changing the access time where the platform lets us. Throws what the system says, and `FormatError` where
+ * the file is longer than `limit`.
+ */
+export function readSmallFile(path: Buffer, label: string, limit: number): Uint8Array | null {
+  const descriptor = openQuietly(path);
+  try {
+    const stat = fstatSync(descriptor);
+    if (!stat.isFile()) return null;
+    if (stat.size > limit)
+      throw new FormatError(
+        "size",
+        `${label}: ${stat.size} bytes is more than the ${limit} allowed for such a file`,
+      );
+    const buffer = Buffer.allocUnsafe(stat.size);
+    let got = 0;
+    while (got < buffer.length) {
+      const count = readSync(descriptor, buffer, got, buffer.length - got, got);
+      if (count === 0) break; // it has become shorter
+      got += count;
+    }
+    return buffer.subarray(0, got);
+  } finally {
+    closeSync(descriptor);
+  }
+}
+
+function openQuietly(path: Buffer): number {
+  const flags = constants.O_RDONLY | (constants.O_NOFOLLOW ?? 0) | (constants.O_NONBLOCK ?? 0);
+  const quiet = (constants as { O_NOATIME?: number }).O_NOATIME;
+  if (quiet !== undefined) {
+    try {
+      return openSync(path, flags | quiet);
+    } catch (error) {
+      if ((error as NodeJS.ErrnoException).code !== "EPERM") throw error;
+    }
+  }
+  return openSync(path, flags);
 }
 
 /** Opens the bytes of a host file, or the part of it that `range` names. */

@@ -17,8 +17,8 @@ export type RawOptions = Readonly<Record<string, unknown>>;
 export type TemplateRow = Readonly<Record<string, unknown>>;
 
 export interface Command<Options, Result> {
-  /** What stands after the command's name: sources, or IMAGEs. */
-  readonly takes: "sources" | "images";
+  /** What stands after the command's name: sources, IMAGEs, or places inside sources (paths, IDs, digests). */
+  readonly takes: "sources" | "images" | "places";
   /** Takes `--sort`: its rows have no order of their own. */
   readonly sorts?: boolean;
   /** Prints IDs alone with `--quiet`. */

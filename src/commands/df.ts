@@ -1,4 +1,5 @@
 import { type DfEntry, type DfResult, df } from "../analyses/df.ts";
+import { type EngineUsage, engineUsage } from "../analyses/engine-usage.ts";
 import { escapeControls } from "../byte-path.ts";
 import { formatSize, paint, type TextStyle } from "../views/style.ts";
 import { type Column, renderTable } from "../views/table.ts";
@@ -12,6 +13,7 @@ import {
   sizeJson,
   sortRows,
 } from "./command.ts";
+import { engineJson, engineTables } from "./engine-tables.ts";
 import { shellQuote } from "./plan-script.ts";
 
 interface Options {
@@ -22,6 +24,8 @@ interface Options {
 }
 
 interface Result extends DfResult {
+  /** Null unless everything is listed. */
+  readonly engine: EngineUsage | null;
   readonly sources: readonly string[];
   readonly remarks: readonly string[];
 }
@@ -30,7 +34,10 @@ export const command: Command<Options, Result> = {
   takes: "sources",
   sorts: true,
   flags(flags) {
-    flags.option("-v, --verbose", "list every file behind the headings");
+    flags.option(
+      "-v, --verbose",
+      "list containers, volumes, build cache, and every place behind the headings",
+    );
     flags.option("--top <n>", "the N largest files");
   },
   options: (raw: RawOptions) => ({
@@ -44,16 +51,19 @@ export const command: Command<Options, Result> = {
     const result = df(holdings, options);
     const categories = sortRows(result.categories, options.sort, categoryJson);
     const remarks = holdings.stores.flatMap((store) => store.remarks);
-    return { ...result, categories, remarks, sources: options.sources };
+    const engine = options.list ? engineUsage(holdings) : null;
+    return { ...result, engine, categories, remarks, sources: options.sources };
   },
+  largest: ({ top }) => top ?? 0,
   text(result, style) {
     const lines = [dfTable(result, style)];
+    if (result.engine) lines.push(...engineTables(result.engine, style));
     if (result.entries.length > 0) lines.push("", entryTable(result.entries, style));
     if (result.remarks.length > 0) lines.push("", ...noteLines(result.remarks));
     const next = nextCommand("ullage plan", result.sources);
     return next === null ? lines.join("\n") : [...lines, "", paint(style, "dim", `next: ${next}`)].join("\n");
   },
-  json: (result) => dfJson(result),
+  json: (result) => ({ ...dfJson(result), ...(result.engine ? engineJson(result.engine) : {}) }),
   exitCode: () => 0,
 };
 

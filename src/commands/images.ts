@@ -36,6 +36,7 @@ export const command: Command<Options, Result> = {
   printsIds: true,
   flags(flags) {
     flags.option("-a, --all", "also intermediate images (archives have none)");
+    flags.option("--recorded", "sizes as the engine has recorded them: quick, without walking the layers");
     flags.option("--no-trunc", "whole IDs");
     flags.option("--digests", "show digests");
     flags.option("-f, --filter <filter>", "dangling=, label=, before=, since=, until=, reference=", collect);
@@ -50,7 +51,7 @@ export const command: Command<Options, Result> = {
   }),
   need: () => "index",
   async analyse(holdings, options) {
-    const rows = imageRows(holdings);
+    const rows = imageRows(holdings, null, options.all);
     const kept = options.filters.reduce((left, filter) => filter(left, holdings), rows);
     const severalSources = holdings.stores.length > 1;
     const newestFirst = options.sort === null ? [...kept].sort(byAge) : kept;
@@ -64,9 +65,7 @@ export const command: Command<Options, Result> = {
     const columns: Column<Line>[] = [
       { title: "REPOSITORY", cell: ({ tag }) => tag.repository },
       { title: "TAG", cell: ({ tag }) => tag.tag },
-      ...(options.digests
-        ? [{ title: "DIGEST", cell: ({ row }: Line) => row.image.digests[0] ?? "<none>" }]
-        : []),
+      ...(options.digests ? [{ title: "DIGEST", cell: ({ row, tag }: Line) => digestOf(row, tag) }] : []),
       { title: "IMAGE ID", cell: ({ row }) => id(row) },
       { title: "CREATED", cell: ({ row }) => createdSince(row, style) },
       { title: "SIZE", right: true, cell: ({ row }) => formatApparent(row.size, style) },
@@ -100,16 +99,26 @@ function byAge(a: ImageRow, b: ImageRow): number {
 interface Tag {
   readonly repository: string;
   readonly tag: string;
+  /** Null for an image without one. */
+  readonly name: string | null;
+}
+
+/** Engines that pull and push record a digest for each repository; archives at most one for the image. */
+function digestOf(row: ImageRow, { name }: Tag): string {
+  const { digestOf: byName, digests } = row.image;
+  return (byName && name !== null ? byName[name] : digests[0]) ?? "<none>";
 }
 
 /** A line a name, as `docker images` has it. */
 function tagsOf(row: ImageRow): Tag[] {
   const { names } = row.image;
-  return names.length > 0 ? names.map(splitName) : [{ repository: "<none>", tag: "<none>" }];
+  return names.length > 0
+    ? names.map((name) => ({ name, ...splitName(name) }))
+    : [{ repository: "<none>", tag: "<none>", name: null }];
 }
 
 /** A layout may name an image by a bare tag. */
-function splitName(name: string): Tag {
+function splitName(name: string): Omit<Tag, "name"> {
   const withoutDigest = name.split("@", 1)[0]!;
   const colon = withoutDigest.lastIndexOf(":");
   if (colon > withoutDigest.lastIndexOf("/")) {
@@ -147,19 +156,19 @@ const TITLES: Readonly<Record<string, string>> = {
 
 function templateRow(row: ImageRow, tag: Tag, style: TextStyle, options: Options): TemplateRow {
   const { image } = row;
-  const unique = { ...row.size, apparent: row.size.apparent - row.shared.apparent };
+  const unique = { ...row.size, apparent: row.size.apparent - row.sharedWithImages.apparent };
   return {
     Attributed: formatSize(row.attributed, style),
-    Containers: "N/A",
+    Containers: image.digestOf ? String(row.usedBy.length) : "N/A",
     CreatedAt: image.created === null ? "N/A" : `${image.created.slice(0, 19).replace("T", " ")} +0000 UTC`,
     CreatedSince: createdSince(row, style),
-    Digest: image.digests[0] ?? "<none>",
+    Digest: digestOf(row, tag),
     Exclusive: formatSize(row.exclusive, style),
     ID: options.fullIds ? image.imageId : shortId(image.imageId),
     Platform: image.platform ?? "",
     Repository: tag.repository,
     Shared: formatApparent(row.shared, style),
-    SharedSize: formatApparent(row.shared, style),
+    SharedSize: formatApparent(row.sharedWithImages, style),
     Size: formatApparent(row.size, style),
     Source: row.source,
     State: image.state,
@@ -183,7 +192,7 @@ function summaryJson(row: ImageRow): JsonObject {
     shared: sizeJson(row.shared),
     exclusive: sizeJson(row.exclusive),
     attributed: row.attributed && sizeJson(row.attributed),
-    usedBy: [],
+    usedBy: row.usedBy,
     dangling: row.dangling,
     pullable: image.pullable,
     state: image.state,

@@ -27,6 +27,12 @@ export const COMMANDS: readonly CommandEntry[] = [
   },
   { name: "verify", summary: "does the content match its digests?", load: () => import("./verify.ts") },
   { name: "what-if", summary: "exactly what deleting images frees", load: () => import("./what-if.ts") },
+  { name: "who", summary: "whose is this path, ID or digest?", load: () => import("./who.ts") },
+  {
+    name: "orphans",
+    summary: "what nothing refers to, with the cause and the evidence",
+    load: () => import("./orphans.ts"),
+  },
   { name: "plan", summary: "which deletions free most at the least loss", load: () => import("./plan.ts") },
 ];
 

@@ -81,8 +81,9 @@ export const command: Command<Options, Result> = {
 /** The first steps of the frontier, with the default rules. */
 async function firstSteps(holdings: Holdings, run: Run): Promise<PlanResult> {
   const keep = { patterns: [], excludes: [], lastOfRepository: 0, minAgeMs: null, unusedForMs: null };
-  const include = new Set(["images", "orphans"]);
-  const options = { keep, loss: DEFAULT_LOSS, free: null, maxLoss: null, include, explain: false, timeMs: 0 };
+  const include = new Set(["images", "orphans", "cache"]);
+  const base = { keep, loss: DEFAULT_LOSS, include, explain: false, timeMs: 0 };
+  const options = { ...base, free: null, gain: "bytes", maxLoss: null } as const;
   const whole = await plan(holdings, options, run);
   const steps = whole.steps.slice(0, SHOWN_STEPS);
   // A step that pays only together with the next is no advice by itself.

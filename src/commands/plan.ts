@@ -2,7 +2,7 @@ import { type DfResult, df } from "../analyses/df.ts";
 import { type Holdings, shortId } from "../analyses/holdings.ts";
 import { DEFAULT_LOSS, type LossConstants } from "../analyses/loss.ts";
 import { type PlanOptions, type PlanResult, type PlanStep, plan } from "../analyses/plan.ts";
-import { escapeControls } from "../byte-path.ts";
+import { displayPath, escapeControls } from "../byte-path.ts";
 import { readHostText, writeHostFile } from "../bytes/host-file.ts";
 import { FormatError, messageOf, UsageError } from "../errors.ts";
 import { asObject, parseJson } from "../formats/json.ts";
@@ -25,7 +25,7 @@ import { commandOf, planScript } from "./plan-script.ts";
 import { shortList } from "./verify.ts";
 
 interface Options {
-  readonly plan: Omit<PlanOptions, "free" | "maxLoss">;
+  readonly plan: Omit<PlanOptions, "free" | "maxLoss" | "gain">;
   readonly free: string | null;
   readonly untilFree: string | null;
   readonly untilUsed: string | null;
@@ -77,7 +77,7 @@ export const command: Command<Options, Result> = {
       .option("-o, --output <file>", "write the plan as JSON to a file");
   },
   async options(raw: RawOptions) {
-    const target = [raw.free, raw.untilFree, raw.untilUsed, raw.maxLoss];
+    const target = [raw.free, raw.untilFree, raw.untilUsed, raw.freeInodes, raw.maxLoss];
     if (raw.script === true && target.every((one) => one === undefined)) {
       throw new UsageError(
         "--script carries out a decision: say how much with --free, --until-free or --max-loss",
@@ -117,7 +117,8 @@ export const command: Command<Options, Result> = {
     if (options.maxLoss !== null && maxLoss === null) {
       throw new UsageError(`--max-loss ${options.maxLoss}: expected bytes to bring back, such as 500MB`);
     }
-    const found = await plan(holdings, { ...options.plan, free, maxLoss }, run);
+    const gain = options.freeInodes === null ? "bytes" : "inodes";
+    const found = await plan(holdings, { ...options.plan, free, gain, maxLoss }, run);
     const result = { found, usage, holdings };
     warnOfIdleRules(found, run);
     if (options.output !== null) await writePlan(options.output, result, holdings, run);
@@ -171,16 +172,18 @@ async function lossConstants(file: string | null): Promise<LossConstants> {
   }
 }
 
-/** Bytes to free; null where no target is given. */
+/** Bytes, or inodes, to free; null where no target is given. */
 function targetOf(options: Options, usage: DfResult): number | null {
   const whole = usage.total.allocated ?? usage.total.apparent;
+  const given = [options.free, options.untilFree, options.untilUsed, options.freeInodes].filter(
+    (one) => one !== null,
+  );
+  if (given.length > 1)
+    throw new UsageError("--free, --free-inodes, --until-free and --until-used: give one of them");
   if (options.freeInodes !== null) {
-    throw new UsageError(
-      "--free-inodes: an archive has no inodes, and a layout's images no more than its files; use --free",
-    );
+    if (usage.total.inodes !== null) return options.freeInodes;
+    throw new UsageError("--free-inodes: an archive has no inodes; use --free");
   }
-  const given = [options.free, options.untilFree, options.untilUsed].filter((one) => one !== null);
-  if (given.length > 1) throw new UsageError("--free, --until-free and --until-used: give one of them");
   if (options.free !== null) return parseAmount(options.free, whole, "--free");
   if (options.untilFree === null && options.untilUsed === null) return null;
   const { filesystem } = usage;
@@ -203,7 +206,7 @@ export function planText(found: PlanResult, usage: DfResult, style: TextStyle, e
   if (found.steps.length > 0) lines.push("", stepTable(found.steps, usage, style, new Set(found.knees)));
   if (explain) lines.push("", ...explanation(found, style));
   else if (found.kept.length > 0)
-    lines.push("", `${plural(found.kept.length, "image")} kept by rules; --explain names each`);
+    lines.push("", `${found.kept.length} kept by rules or in use; --explain names each`);
   if (found.target === null && found.knees.length > 0) {
     lines.push("", "* a good place to stop: beyond it each byte costs clearly more");
   }
@@ -211,13 +214,16 @@ export function planText(found: PlanResult, usage: DfResult, style: TextStyle, e
 }
 
 function headline(found: PlanResult, style: TextStyle): string {
-  const frees = formatSize(found.reclaimed, style);
+  const { inodes } = found.reclaimed;
+  const frees =
+    formatSize(found.reclaimed, style) + (inodes === null ? "" : ` and ${plural(inodes, "inode")}`);
   if (found.target === null) {
     return found.steps.length === 0
       ? "nothing here may be deleted"
       : `all that may go is ${frees}, in the order that gives most for the least loss`;
   }
-  const target = formatBytes(found.target, style.units);
+  const target =
+    found.gain === "inodes" ? plural(found.target, "inode") : formatBytes(found.target, style.units);
   if (!found.reachable && found.leastLoss !== null) {
     return `${target} can be had only at a loss of ${formatBytes(found.leastLoss, style.units)}, which is above --max-loss; within it ${frees} can`;
   }
@@ -268,8 +274,18 @@ function percent(part: number, whole: number): string {
 }
 
 export function stepName(step: PlanStep): string {
-  if (step.kind === "orphan") return shortPath(step.id);
-  return step.names.length > 0 ? step.names.join(", ") : shortId(step.id);
+  switch (step.kind) {
+    case "image":
+      return step.names.length > 0 ? step.names.join(", ") : shortId(step.id);
+    case "container":
+      return `container ${step.names.join(", ")}`;
+    case "volume":
+      return `volume ${step.id}`;
+    case "cache":
+      return `build cache ${shortId(step.id)}`;
+    default:
+      return shortPath(step.id);
+  }
 }
 
 function explanation(found: PlanResult, style: TextStyle): string[] {
@@ -330,6 +346,7 @@ export function planJson(found: PlanResult, holdings: Holdings): JsonObject {
       id: step.id,
       names: step.names,
       source: step.source,
+      ...(step.paths.length > 0 ? { paths: step.paths.map(displayPath) } : {}),
       frees: sizeJson(step.frees),
       cumulative: sizeJson(step.cumulative),
       loss: step.loss,

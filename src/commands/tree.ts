@@ -14,7 +14,9 @@ interface Result {
 
 export const command: Command<Options, Result> = {
   takes: "sources",
-  flags() {},
+  flags(flags) {
+    flags.option("--recorded", "sizes as the engine has recorded them: quick, without walking the layers");
+  },
   options: () => ({}),
   need: () => "index",
   async analyse(holdings) {

@@ -32,6 +32,8 @@ export interface TarEntry {
   readonly gid: number | null;
   readonly deviceMajor: number;
   readonly deviceMinor: number;
+  /** Extended attributes (`SCHILY.xattr.` records) by full name, values one char a byte; null: none. */
+  readonly xattrs: ReadonlyMap<string, string> | null;
   /** Of the first header that belongs to the member (its PAX or long-name header), from the archive's start. */
   readonly start: number;
   readonly dataStart: number;
@@ -162,6 +164,7 @@ export class TarHeaders {
       gid: ownerOf(pax, "gid", block, 116),
       deviceMajor: isDevice ? numberAt(block, 329, 8, offset, "device") : 0,
       deviceMinor: isDevice ? numberAt(block, 337, 8, offset, "device") : 0,
+      xattrs: pax && xattrsIn(pax),
       start: this.start!,
       dataStart: offset + BLOCK,
     };
@@ -271,6 +274,13 @@ function numberAt(block: Uint8Array, start: number, length: number, offset: numb
     value = value * 8 + digit;
   }
   return value;
+}
+
+const XATTR = "SCHILY.xattr.";
+
+function xattrsIn(pax: ReadonlyMap<string, string>): ReadonlyMap<string, string> | null {
+  const found = [...pax].filter(([key]) => key.startsWith(XATTR));
+  return found.length > 0 ? new Map(found.map(([key, value]) => [key.slice(XATTR.length), value])) : null;
 }
 
 /**

@@ -57,6 +57,18 @@ interface NodeBase {
   readonly heading: Heading;
   /** Where it lives inside the source; null where it has no single place. */
   readonly path: BytePath | null;
+  /** Why nothing wants it, where a reader can tell; only for nodes that no wanted root reaches. */
+  readonly orphan?: Orphan;
+}
+
+/** What is left behind, and what shows that it is. */
+export interface Orphan {
+  /** Kebab-case: `layer-being-removed`, `chain-without-image`. */
+  readonly cause: string;
+  /** What was seen that tells so, one fact each. */
+  readonly evidence: readonly string[];
+  /** Whether deleting it loses nothing that anybody could want again. */
+  readonly safe: boolean;
 }
 
 /** What the engine deletes as one: all names of one ID. Owns no bytes where its files are nodes of their own. */
@@ -67,6 +79,8 @@ export interface ImageNode extends NodeBase {
   readonly names: readonly string[];
   /** Digests of manifests or indexes that stand for it. */
   readonly digests: readonly Digest[];
+  /** The digest that each name was pulled or pushed by, where the engine tells them apart. */
+  readonly digestOf?: Readonly<Record<string, Digest | null>>;
   /** RFC 3339, UTC. */
   readonly created: string | null;
   /** `os/arch[/variant]`, several joined by ", ". */
@@ -116,6 +130,59 @@ export interface LayerNode extends NodeBase {
   readonly blob: NodeId | null;
   /** Length of the uncompressed tar; null until something recorded or read it. */
   readonly unpacked: number | null;
+  /** What its engine counts it as, where it keeps layers as files: the lengths of those; else null. */
+  readonly recorded?: number | null;
+}
+
+/** A container, as its engine last wrote it down. Owns its records; its writable layer and logs are nodes of their own. */
+export interface ContainerNode extends NodeBase {
+  readonly kind: "container";
+  readonly containerId: string;
+  /** Without the slash in front. */
+  readonly name: string;
+  /** `running`, `paused`, `restarting`, `created`, `exited`, `dead`, `removing`; null: not readable. */
+  readonly state: string | null;
+  readonly exitCode: number | null;
+  /** What it was made from, as typed. */
+  readonly image: string;
+  readonly imageId: string | null;
+  readonly command: string;
+  readonly created: string | null;
+  /** The last time it is known to have run; null: never, or not readable. */
+  readonly lastUsed: string | null;
+  readonly labels: Readonly<Record<string, string>>;
+  /** Names of the volumes it mounts. */
+  readonly volumes: readonly string[];
+  /** Its own changes to files. */
+  readonly writable: NodeId | null;
+}
+
+export interface VolumeNode extends NodeBase {
+  readonly kind: "volume";
+  readonly name: string;
+  readonly driver: string;
+  readonly labels: Readonly<Record<string, string>>;
+  readonly options: Readonly<Record<string, string>>;
+  readonly anonymous: boolean;
+  /** Its data are where its options say, and not below its folder. */
+  readonly mountBacked: boolean;
+}
+
+/** A record of the build cache. Its snapshot's files are nodes of their own, since images may need them too. */
+export interface CacheNode extends NodeBase {
+  readonly kind: "cache";
+  readonly recordId: string;
+  /** `regular`, `source.local`, `exec.cachemount` and so on, as the engine lists it. */
+  readonly type: string;
+  readonly description: string;
+  readonly created: string | null;
+  readonly lastUsed: string | null;
+  readonly usageCount: number;
+  readonly parents: readonly string[];
+  /** Whether an image has the same layers, as the engine says. */
+  readonly shared: boolean;
+  /** What the engine counts it as; null where it has not been measured. */
+  readonly recorded: number | null;
 }
 
 export type BlobRole =
@@ -150,12 +217,14 @@ export interface FilesNode extends NodeBase {
   readonly count: number;
 }
 
-export type StoreNode = ImageNode | LayerNode | BlobNode | FilesNode;
+export type StoreNode = ImageNode | LayerNode | BlobNode | FilesNode | ContainerNode | VolumeNode | CacheNode;
 
 /** Why something is wanted, in words: "tag app:1". */
 export interface Root {
   readonly node: NodeId;
   readonly because: string;
+  /** Left behind, and kept by the engine all the same, with all it needs: nothing wants it, but it holds. */
+  readonly orphan?: boolean;
 }
 
 /** Compressed rows: the edges of node n are `to[start[n]]` up to `to[start[n + 1]]`. */
@@ -178,7 +247,7 @@ export class GraphBuilder {
   readonly nodes: StoreNode[] = [];
   private readonly from: number[] = [];
   private readonly to: number[] = [];
-  private readonly roots: Root[] = [];
+  private roots: Root[] = [];
 
   add(node: StoreNode): NodeId {
     this.nodes.push(node);
@@ -190,8 +259,24 @@ export class GraphBuilder {
     this.to.push(to);
   }
 
-  root(node: NodeId, because: string): void {
-    this.roots.push({ node, because });
+  root(node: NodeId, because: string, orphan = false): void {
+    this.roots.push(orphan ? { node, because, orphan } : { node, because });
+  }
+
+  /** Replaces parts of a node that was added before. */
+  update<Node extends StoreNode>(node: NodeId, change: Partial<Node>): void {
+    this.nodes[node] = { ...this.nodes[node]!, ...change } as StoreNode;
+  }
+
+  /** Something could not be read, and may need any of them: what seemed to be an orphan is none. */
+  keepOrphans(because: string): void {
+    this.roots = this.roots.map(({ orphan: _, ...root }) => root);
+    this.nodes.forEach((node, id) => {
+      if (!node.orphan) return;
+      const { orphan: _, ...rest } = node;
+      this.nodes[id] = { ...rest, heading: "other" } as StoreNode;
+      this.root(id, because);
+    });
   }
 
   build(): StoreGraph {
@@ -232,7 +317,7 @@ export function joinGraphs(graphs: readonly StoreGraph[]): { graph: StoreGraph; 
     const offset = nodes.length;
     offsets.push(offset);
     for (const node of graph.nodes) nodes.push(shifted(node, offset));
-    for (const root of graph.roots) roots.push({ node: root.node + offset, because: root.because });
+    for (const root of graph.roots) roots.push({ ...root, node: root.node + offset });
     for (let node = 0; node < graph.nodes.length; node++) {
       for (const needed of edgesOf(graph.needs, node)) {
         from.push(node + offset);
@@ -252,6 +337,7 @@ function shifted(node: StoreNode, offset: number): StoreNode {
   if (offset === 0) return node;
   const move = (id: NodeId | null): NodeId | null => (id === null ? null : id + offset);
   if (node.kind === "layer") return { ...node, parent: move(node.parent), blob: move(node.blob) };
+  if (node.kind === "container") return { ...node, writable: move(node.writable) };
   if (node.kind !== "image") return node;
   const layers = node.layers.map((id) => id + offset);
   const platforms = node.platforms.map((one) => ({

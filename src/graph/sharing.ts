@@ -2,10 +2,22 @@
  * The arithmetic of sharing. Each question is answered for all images in one pass over the graph: `exclusive` from
  * a dominator tree, `attributed` from the set of images that need each node; nothing walks it once per image.
  */
-import { addSizes, edgesOf, NOTHING, type NodeId, type Size, type StoreGraph, sumSizes } from "./graph.ts";
+import {
+  addSizes,
+  edgesOf,
+  NOTHING,
+  type NodeId,
+  type Root,
+  type Size,
+  type StoreGraph,
+  sumSizes,
+} from "./graph.ts";
 
 /** 1 for each node that some root reaches; roots for which `skip` holds do not count. */
-export function reachable(graph: StoreGraph, skip: (node: NodeId) => boolean = () => false): Uint8Array {
+export function reachable(
+  graph: StoreGraph,
+  skip: (node: NodeId, root: Root) => boolean = () => false,
+): Uint8Array {
   const seen = new Uint8Array(graph.nodes.length);
   const stack: NodeId[] = [];
   const visit = (node: NodeId): void => {
@@ -13,11 +25,16 @@ export function reachable(graph: StoreGraph, skip: (node: NodeId) => boolean = (
     seen[node] = 1;
     stack.push(node);
   };
-  for (const root of graph.roots) if (!skip(root.node)) visit(root.node);
+  for (const root of graph.roots) if (!skip(root.node, root)) visit(root.node);
   for (let node = stack.pop(); node !== undefined; node = stack.pop()) {
     for (const needed of edgesOf(graph.needs, node)) visit(needed);
   }
   return seen;
+}
+
+/** 1 for each node that somebody wants: that a root reaches which is no orphan itself. */
+export function wanted(graph: StoreGraph): Uint8Array {
+  return reachable(graph, (_node, root) => root.orphan === true);
 }
 
 /** The nodes that go when the roots of `group` go: reached by them and by nothing else. */

@@ -5,7 +5,7 @@
 import type { BytePath } from "../byte-path.ts";
 import type { BlobFacts } from "../bytes/scan.ts";
 import type { ByteSource } from "../bytes/source.ts";
-import type { NodeId, StoreGraph } from "../graph/graph.ts";
+import type { NodeId, Size, StoreGraph } from "../graph/graph.ts";
 import type { Pool } from "../pool.ts";
 import type { Warn } from "../run.ts";
 import type { ReadOnlyTree } from "../trees/tree.ts";
@@ -44,13 +44,22 @@ export interface Store {
   open(node: NodeId): Promise<ByteSource>;
   /** How a layer node is kept as files; null where it is a blob, or nothing is there. */
   unpacked(node: NodeId): UnpackedLayer | null;
+  /** The largest files, as many as were asked for; null where each node is a file. */
+  readonly largest: readonly LargeFile[] | null;
   /** What reading it has shown of how its records agree with each other, for `verify` to tell. */
-  readonly checks: readonly StructureCheck[];
+  checks(): Promise<readonly StructureCheck[]>;
   /** The files that the store lies in. */
   readonly tree: ReadOnlyTree;
   /** What was learned of a blob in the only pass over the source; null where it can be read at any time. */
   facts(node: NodeId): BlobFacts | null;
   close(): Promise<void>;
+}
+
+/** A file inside the place of a node. */
+export interface LargeFile {
+  readonly node: NodeId;
+  readonly path: BytePath;
+  readonly size: Size;
 }
 
 /** What a kind saw that makes it think a tree is its own. */
@@ -62,7 +71,10 @@ export interface StoreContents {
   readonly graph: StoreGraph;
   /** Layers kept as files, by node; none in stores that keep blobs. */
   readonly unpacked?: ReadonlyMap<NodeId, UnpackedLayer>;
-  readonly checks?: readonly StructureCheck[];
+  /** The largest files, as many as were asked for; none in stores whose nodes are files. */
+  readonly largest?: readonly LargeFile[];
+  /** Asked for by `verify` alone. */
+  checks?(): Promise<readonly StructureCheck[]>;
   /** What must be told about its sizes. */
   readonly remarks?: readonly string[];
   readonly kind: SourceKind;

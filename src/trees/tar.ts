@@ -256,6 +256,10 @@ export class TarTree implements ReadOnlyTree {
     this.contents.delete(path);
     this.known.delete(path);
     if (entry.linkName !== "") this.links.set(path, entry.linkName);
+    this.whiteouts.delete(path);
+    this.attributes.delete(path);
+    if (entry.type === "char" && entry.deviceMajor === 0 && entry.deviceMinor === 0) this.whiteouts.add(path);
+    if (entry.xattrs) this.attributes.set(path, bytesByName(entry.xattrs));
     if (content) this.contents.set(path, content);
     if (facts) this.known.set(path, facts);
     return lost;
@@ -328,8 +332,10 @@ export class TarTree implements ReadOnlyTree {
     }
   }
 
+  /** A hard link's bytes are those of its target, which count there. */
   measure(claims: ReadonlySet<BytePath>, options: MeasureOptions): Promise<Measured> {
-    return measureByWalk(this, claims, options);
+    const isLink = (path: BytePath): boolean => this.kinds[this.rows.get(path) ?? -1] === HARDLINK;
+    return measureByWalk(this, claims, options, isLink);
   }
 
   async xattrs(path: BytePath): Promise<ReadonlyMap<string, Uint8Array> | null> {
@@ -380,6 +386,10 @@ export class TarTree implements ReadOnlyTree {
   async close(): Promise<void> {
     await this.source?.close();
   }
+}
+
+function bytesByName(xattrs: ReadonlyMap<string, string>): ReadonlyMap<string, Uint8Array> {
+  return new Map([...xattrs].map(([name, value]) => [name, Buffer.from(value, "latin1")]));
 }
 
 const NO_ATTRIBUTES: ReadonlyMap<string, Uint8Array> = new Map();

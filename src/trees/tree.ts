@@ -149,17 +149,21 @@ export async function leadsOut(tree: ReadOnlyTree, path: BytePath): Promise<bool
   return link?.linkTarget != null && followLink(link, path.slice(link.path.length)) === null;
 }
 
-/** {@link ReadOnlyTree.measure} for a tree whose `walk` gives all there is to know: no inode has several names in it. */
+/**
+ * {@link ReadOnlyTree.measure} for a tree whose `walk` gives all there is to know; of what `isLink` says is a further
+ * name of a file the length does not count.
+ */
 export async function measureByWalk(
   tree: ReadOnlyTree,
   claims: ReadonlySet<BytePath>,
   { largest }: MeasureOptions,
+  isLink: (path: BytePath) => boolean = () => false,
 ): Promise<Measured> {
   const usage = new Map<BytePath, Usage>();
   const top: Measured["largest"][number][] = [];
   for await (const { path, type, size, allocated, inodes } of tree.walk()) {
     const claim = claimOf(path, claims);
-    const own = { apparent: size, allocated, inodes };
+    const own = { apparent: isLink(path) ? 0 : size, allocated, inodes };
     usage.set(claim, addUsage(usage.get(claim), own));
     if (largest === 0 || type !== "file") continue;
     top.push({ path, claim, usage: own });
@@ -202,7 +206,8 @@ export async function subTree(tree: ReadOnlyTree, folder: BytePath): Promise<Rea
     new Set([folder, ...[...claims].map((claim) => joinPath(folder, claim))]);
   const back = (path: BytePath): BytePath => path.slice(prefix.length) as BytePath;
   let outside = 0;
-  for await (const entry of tree.walk()) if (!entry.path.startsWith(prefix)) outside += entry.allocated ?? 0;
+  const isInside = (path: BytePath): boolean => path === folder || path.startsWith(prefix);
+  for await (const entry of tree.walk()) if (!isInside(entry.path)) outside += entry.allocated ?? 0;
   return {
     label: `${tree.label}: ${folder}`,
     holder: tree.holder,
@@ -213,7 +218,7 @@ export async function subTree(tree: ReadOnlyTree, folder: BytePath): Promise<Rea
       return entry && inside(entry);
     },
     async *walk() {
-      for await (const entry of tree.walk()) if (entry.path.startsWith(prefix)) yield inside(entry);
+      for await (const entry of tree.walk()) if (isInside(entry.path)) yield inside(entry);
     },
     async list(path) {
       return (await tree.list(joinPath(folder, path))).map(inside);
@@ -222,7 +227,6 @@ export async function subTree(tree: ReadOnlyTree, folder: BytePath): Promise<Rea
     readSmall: (path, limit) => tree.readSmall(joinPath(folder, path), limit),
     async measure(claims, options) {
       const all = await tree.measure(measured(claims), options);
-      const isInside = (path: BytePath): boolean => path === folder || path.startsWith(prefix);
       const place = <Item extends { path: BytePath; claim: BytePath }>(items: readonly Item[]): Item[] =>
         items
           .filter((item) => isInside(item.claim))

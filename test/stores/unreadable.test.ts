@@ -18,6 +18,7 @@ import {
   withTemp,
   writeFolder,
 } from "../helpers/image-builder.ts";
+import { reading } from "../helpers/reading.ts";
 
 const base = await layerOf({ "etc/base": filler(900, "base") }, { packing: "gzip" });
 const app = imageOf([base]);
@@ -58,7 +59,10 @@ async function read(
     await writeFolder(folder, [...LAYOUT, ...extra]);
     const warnings: Omit<Warning, "source">[] = [];
     const warn = (warning: Omit<Warning, "source">): void => void warnings.push(warning);
-    const { graph } = await reader.read(forbidding(new HostTree("test", folder, warn), closed), warn);
+    const { graph } = await reader.read(
+      forbidding(new HostTree("test", folder, warn), closed),
+      reading(warn),
+    );
     return { graph, warnings };
   });
 }
@@ -74,7 +78,10 @@ test("a blob that nothing refers to is an orphan when all could be read", async 
   expect(headingsOf(graph)[STRAY]).toBe("other"); // "nothing" was closed: known after the walk only
   const open = await withTemp(async (folder) => {
     await writeFolder(folder, [...LAYOUT, { name: STRAY, content: "stray" }]);
-    return reader.read(new HostTree("test", folder, () => undefined), () => undefined);
+    return reader.read(
+      new HostTree("test", folder, () => undefined),
+      reading(() => undefined),
+    );
   });
   expect(headingsOf(open.graph)[STRAY]).toBe("orphans");
 });
