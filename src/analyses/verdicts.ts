@@ -125,7 +125,7 @@ function actualOf(expected: Digest, found: HexDigests): Digest | undefined {
   return algorithm && hex ? digestOf(algorithm, hex) : undefined;
 }
 
-function unknownAlgorithm(expected: Digest): Judged {
+export function unknownAlgorithm(expected: Digest): Judged {
   const name = expected.slice(0, expected.indexOf(":"));
   const detail = algorithmOf(expected)
     ? `its ${name} was not taken in the single pass over the source; give --tmp DIR`

@@ -1,15 +1,24 @@
-/** Does the content match its digests? Every stored blob is read once, in the worker pool, largest first. */
-import { displayPath, ROOT } from "../byte-path.ts";
+/**
+ * Does the content match its digests? Every stored blob is read once, and every layer that is kept as files put
+ * together once, in the worker pool, largest first.
+ */
+import { displayPath } from "../byte-path.ts";
 import { type BlobFacts, type ScanWant, scanBytes } from "../bytes/scan.ts";
 import type { ByteSource } from "../bytes/source.ts";
 import { type Algorithm, algorithmOf, type Digest } from "../digest.ts";
 import { InterruptedError, messageOf } from "../errors.ts";
 import type { NodeId } from "../graph/graph.ts";
 import type { Run } from "../run.ts";
-import type { Store, UnpackedLayer } from "../stores/store.ts";
 import { VERDICTS, type Verdict } from "../verdict.ts";
 import { type Holdings, titleOf } from "./holdings.ts";
-import { type Reassembled, reassemble } from "./reassemble.ts";
+import {
+  type Judged,
+  type UnpackedItem,
+  unpackedBatches,
+  unpackedCheck,
+  unpackedItems,
+} from "./reassembly.ts";
+import { batchesOf, runBatches } from "./schedule.ts";
 import { type Check, checksOf, type Item, isNamedByDiffId } from "./verdicts.ts";
 
 export interface VerifyResult {
@@ -21,13 +30,9 @@ export interface VerifyResult {
 export async function verify(holdings: Holdings, run: Run): Promise<VerifyResult> {
   const started = performance.now();
   const items = itemsOf(holdings);
-  const total = items.reduce((sum, item) => sum + (wantsRead(item) ? item.blob.byteLength : 0), 0);
-  run.progress.begin("verifying", total);
-  const facts = await scanAll(holdings, items, run);
-  run.progress.end();
+  const layers = unpackedItems(holdings);
+  const { facts, judged } = await readAll(holdings, items, layers, run);
   const users = userTitles(holdings);
-  const unpacked = unpackedLayers(holdings);
-  const rebuilt = await reassembleAll(unpacked, run);
   const known = knownDigests(items);
   const checked: Check[] = [];
   for (const [i, item] of items.entries()) {
@@ -35,13 +40,14 @@ export async function verify(holdings: Holdings, run: Run): Promise<VerifyResult
     if (checks.some(isDamaged)) checked.push(...(await explained(holdings, item, checks, known, run)));
     else checked.push(...checks);
   }
-  for (const [i, layer] of unpacked.entries())
-    checked.push(layerCheck(holdings, layer, rebuilt[i]!, users(layer.node)));
-  checked.push(...absences(holdings), ...(await structure(holdings, users)));
+  for (const item of layers) {
+    checked.push(unpackedCheck(item, judged.get(item)!, item.store.source, users(item.node)));
+  }
+  checked.push(...absences(holdings, layers), ...(await structure(holdings, users)));
   const summary = Object.fromEntries(VERDICTS.map((verdict) => [verdict, 0])) as Record<Verdict, number>;
   for (const check of checked) summary[check.verdict]++;
-  const read = [...facts.map((one) => one.byteLength), ...rebuilt.map((one) => one.bytes)];
-  const bytes = read.reduce((sum, one) => sum + one, 0);
+  const stored = facts.reduce((sum, one) => sum + one.byteLength, 0);
+  const bytes = [...judged.values()].reduce((sum, one) => sum + one.bytes, stored);
   const earlier = holdings.stores.reduce((sum, store) => sum + (store.passSeconds ?? 0), 0);
   return { checked, summary, throughput: { bytes, seconds: earlier + (performance.now() - started) / 1000 } };
 }
@@ -68,111 +74,28 @@ function wantsRead(item: Item): boolean {
   return item.want.stored.length + item.want.unpacked.length > 0;
 }
 
-interface Unpacked {
-  readonly node: NodeId;
-  readonly store: Store;
-  readonly diffId: Digest;
-  readonly layer: UnpackedLayer;
-  /** Bytes, about. */
-  readonly size: number;
-}
-
-/** Layers that are kept as files; those whose diffID is unknown have nothing to be compared with. */
-function unpackedLayers(holdings: Holdings): Unpacked[] {
-  return holdings.graph.nodes.flatMap((node, id): Unpacked[] => {
-    if (node.kind !== "layer" || node.blob !== null || !node.diffId) return [];
-    const store = holdings.storeOf(id);
-    const layer = store.unpacked(holdings.ownId(id));
-    return layer ? [{ node: id, store, diffId: node.diffId, layer, size: node.recorded ?? 0 }] : [];
-  });
-}
-
-/** On the host in threads, in batches, large ones first; in other trees here, one after the other. */
-async function reassembleAll(layers: readonly Unpacked[], run: Run): Promise<Reassembled[]> {
-  const results = new Array<Reassembled>(layers.length);
-  const counter = new SharedArrayBuffer(8);
-  const watch = watchCounter(counter, run);
-  const remote = new Map<Store, number[]>();
-  try {
-    for (const [i, { store, layer, diffId }] of layers.entries()) {
-      if (store.tree.hostPath(ROOT) === null) {
-        if (run.signal.aborted) throw new InterruptedError("interrupted");
-        results[i] = await reassemble(store.tree, layer, diffId, (count) => run.progress.advance(count));
-      } else remote.set(store, [...(remote.get(store) ?? []), i]);
-    }
-    for (const [store, indexes] of remote) {
-      const root = Buffer.from(store.tree.hostPath(ROOT)!, "latin1").toString("utf8");
-      const batches = batchesOf(indexes, (i) => layers[i]!.size);
-      await inParallel(batches, run.pool.size * 2, async (batch) => {
-        const job = { root, label: store.source, layers: batch.map((i) => layers[i]!), counter };
-        const wanted = job.layers.map(({ layer, diffId }) => ({ layer, diffId }));
-        const found = await run.pool.run("reassemble", { ...job, layers: wanted });
-        for (const [k, one] of found.entries()) results[batch[k]!] = one;
-      });
-    }
-  } finally {
-    clearInterval(watch.timer);
-    watch.report();
-  }
-  return results;
-}
-
-function layerCheck(
+/** What each blob is, in the order of `items`, and each layer that is kept as files. */
+async function readAll(
   holdings: Holdings,
-  { node, diffId, layer }: Unpacked,
-  { verdict, actual, bytes, detail }: Reassembled,
-  usedBy: readonly string[],
-): Check {
-  const { source } = holdings.storeOf(node);
-  const base = {
-    what: "layer",
-    id: diffId,
-    expected: diffId,
-    source,
-    usedBy,
-    path: displayPath(layer.folder),
-  } as const;
-  return { ...base, verdict, actual, bytes, detail };
-}
-
-const BATCH_BYTES = 8 << 20;
-const BATCH_COUNT = 128;
-
-/** Facts in the order of `items`. */
-async function scanAll(holdings: Holdings, items: readonly Item[], run: Run): Promise<BlobFacts[]> {
+  items: readonly Item[],
+  layers: readonly UnpackedItem[],
+  run: Run,
+): Promise<{ facts: BlobFacts[]; judged: Map<UnpackedItem, Judged> }> {
   const facts = new Array<BlobFacts>(items.length).fill(NOT_READ);
-  const counter = new SharedArrayBuffer(8);
-  const watch = watchCounter(counter, run);
+  const judged = new Map<UnpackedItem, Judged>();
   const wanted = [...items.keys()].filter((i) => wantsRead(items[i]!));
-  const batches = batchesOf(wanted, (i) => items[i]!.blob.byteLength);
-  try {
-    await inParallel(batches, run.pool.size * 2, async (batch) => {
-      for (const [i, found] of await scanBatch(holdings, items, batch, counter, run)) facts[i] = found;
-    });
-  } finally {
-    clearInterval(watch.timer);
-    watch.report();
-  }
-  return facts;
-}
-
-/** Largest first, so that none is left alone at the end; small ones together. */
-function batchesOf(items: readonly number[], sizeOf: (item: number) => number): number[][] {
-  const order = [...items].sort((a, b) => sizeOf(b) - sizeOf(a) || a - b);
-  const batches: number[][] = [];
-  let room = 0;
-  for (const item of order) {
-    const size = sizeOf(item);
-    const last = batches[batches.length - 1];
-    if (!last || size > room || last.length === BATCH_COUNT) {
-      batches.push([item]);
-      room = BATCH_BYTES - size;
-    } else {
-      last.push(item);
-      room -= size;
-    }
-  }
-  return batches;
+  const lengthOf = (i: number): number => items[i]!.blob.byteLength;
+  const scans = batchesOf(wanted, lengthOf, async (batch, counter) => {
+    for (const [i, found] of await scanBatch(holdings, items, batch, counter, run)) facts[i] = found;
+  });
+  const total = wanted.reduce((sum, i) => sum + lengthOf(i), 0);
+  run.progress.begin(
+    "verifying",
+    layers.reduce((sum, { bytes }) => sum + bytes, total),
+  );
+  await runBatches([...scans, ...unpackedBatches(layers, run, judged)], run);
+  run.progress.end();
+  return { facts, judged };
 }
 
 /** A blob in a file is left to a thread, which opens it itself; one that exists only in memory is done here. */
@@ -223,32 +146,6 @@ const NOT_READ: BlobFacts = {
   unpacked: {},
   failure: null,
 };
-
-/** Hands out work so that `width` pieces are under way at any time. */
-async function inParallel<Item>(
-  items: readonly Item[],
-  width: number,
-  work: (item: Item) => Promise<void>,
-): Promise<void> {
-  let next = 0;
-  const lane = async (): Promise<void> => {
-    while (next < items.length) await work(items[next++]!);
-  };
-  await Promise.all(Array.from({ length: Math.min(width, items.length) }, lane));
-}
-
-function watchCounter(counter: SharedArrayBuffer, run: Run): { timer: NodeJS.Timeout; report: () => void } {
-  const cell = new BigInt64Array(counter);
-  let seen = 0;
-  const report = (): void => {
-    const now = Number(Atomics.load(cell, 0));
-    run.progress.advance(now - seen);
-    seen = now;
-  };
-  const timer = setInterval(report, 100);
-  timer.unref();
-  return { timer, report };
-}
 
 function isDamaged(check: Check): boolean {
   return check.verdict === "corrupt" || check.verdict === "truncated";
@@ -331,13 +228,15 @@ function userTitles(holdings: Holdings): (node: NodeId) => readonly string[] {
   };
 }
 
-/** What images refer to and the sources do not have, each once. */
-function absences(holdings: Holdings): Check[] {
+/** What images refer to and the sources do not have, each once; layers looked at as files were told of with them. */
+function absences(holdings: Holdings, layers: readonly UnpackedItem[]): Check[] {
+  const told = new Set(layers.map(({ store, diffId }) => `${store.source} ${diffId}`));
   const checks = new Map<string, Check>();
   for (const id of holdings.images) {
     const image = holdings.image(id);
     const { source } = holdings.storeOf(id);
     for (const { what, digest, name, path, verdict, because } of image.absent) {
+      if (what === "layer" && told.has(`${source} ${digest}`)) continue;
       const key = `${source} ${what} ${name} ${verdict}`;
       const before = checks.get(key);
       const usedBy = [...(before?.usedBy ?? []), titleOf(image)].slice(0, SHOWN_USERS);

@@ -91,7 +91,7 @@ export async function scanBytes(
   return { byteLength: input.byteLength, stored, compression, unpackedLength, unpacked, failure };
 }
 
-interface Hasher {
+export interface Hasher {
   readonly name: Algorithm;
   update(chunk: Uint8Array): void;
   hex(): string;
@@ -102,7 +102,7 @@ async function hashers(names: readonly Algorithm[]): Promise<Hasher[]> {
 }
 
 /** node:crypto where it has the algorithm (it is five times as fast), @noble/hashes for BLAKE3. */
-async function hasher(name: Algorithm): Promise<Hasher> {
+export async function hasher(name: Algorithm): Promise<Hasher> {
   if (name === "blake3") {
     const { blake3 } = await import("@noble/hashes/blake3.js");
     const hash = blake3.create({});

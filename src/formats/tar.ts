@@ -27,6 +27,9 @@ export interface TarEntry {
   /** Target of a hard or symbolic link, one char = one byte. */
   readonly linkName: string;
   readonly mode: number;
+  /** Of the owner; null where the header's number makes no sense. */
+  readonly uid: number | null;
+  readonly gid: number | null;
   readonly deviceMajor: number;
   readonly deviceMinor: number;
   /** Extended attributes (`SCHILY.xattr.` records) by full name, values one char a byte; null: none. */
@@ -157,12 +160,28 @@ export class TarHeaders {
       sparse,
       linkName,
       mode: numberAt(block, 100, 8, offset, "mode") & 0o7777,
+      uid: ownerOf(pax, "uid", block, 108),
+      gid: ownerOf(pax, "gid", block, 116),
       deviceMajor: isDevice ? numberAt(block, 329, 8, offset, "device") : 0,
       deviceMinor: isDevice ? numberAt(block, 337, 8, offset, "device") : 0,
       xattrs: pax && xattrsIn(pax),
       start: this.start!,
       dataStart: offset + BLOCK,
     };
+  }
+}
+
+/** Nothing that is read from an archive depends on its owner: a bad one is no reason to stop. */
+function ownerOf(
+  pax: Map<string, string> | null,
+  key: "uid" | "gid",
+  block: Uint8Array,
+  at: number,
+): number | null {
+  try {
+    return paxNumber(pax, key, 0) ?? numberAt(block, at, 8, 0, key);
+  } catch {
+    return null;
   }
 }
 

@@ -12,7 +12,7 @@
 import { type BytePath, bytePathFromText, parseBytePath } from "../byte-path.ts";
 import { Crc64 } from "../bytes/crc64.ts";
 import { decompress } from "../bytes/decompress.ts";
-import type { ByteSource } from "../bytes/source.ts";
+import type { FileKind, FolderEntry, MaybePromise } from "../bytes/folder.ts";
 import { FormatError, InterruptedError, messageOf, UllageError } from "../errors.ts";
 import { asObject, type Json, type JsonObject, parseJson } from "./json.ts";
 import { BLOCK, padded, type TarEntry, TarHeaders } from "./tar.ts";
@@ -126,22 +126,27 @@ const BASE64 = /^[A-Za-z0-9+/]*={0,2}$/;
 
 /**
  * What is wrong with one file. Of a layer whose digest is wrong,
- * - `missing`, `size`, `checksum` and `name` are damage: the store differs from what was unpacked;
+ * - `missing`, `type`, `size`, `checksum` and `name` are damage: the store differs from what was unpacked;
  * - `unreadable` says nothing either way;
  * - `sparse` and `whiteout-data` explain it: no engine can rebuild this layer, and whether the rest of it is as it was
  *   is known file by file only;
  * - `linked-data` is no explanation: the tar is rebuilt all the same.
  *
- * None of these, or only the last, and a wrong digest: the tar-split file itself was changed.
+ * None of these, or only the last, and a wrong digest: the tar-split file itself was changed. A right digest with one
+ * of the first five is damage all the same: zeros were missing, and zeros stood in for them.
  */
-export type LayerFinding = {
+export type ContentFinding = FileName & Finding;
+
+export interface FileName {
   /** As in {@link TarSplitFile}. */
   readonly path: BytePath | null;
   readonly rawName: string;
-} & Finding;
+}
 
 type Finding =
   | { readonly kind: "missing" }
+  /** Something other than what the tar has is there. */
+  | { readonly kind: "type"; readonly expected: FileKind; readonly found: FileKind }
   | { readonly kind: "size"; readonly expected: number; readonly found: number }
   | { readonly kind: "checksum"; readonly expected: bigint; readonly found: bigint }
   | { readonly kind: "unreadable"; readonly message: string }
@@ -156,17 +161,40 @@ type Finding =
 
 type Report = (finding: Finding) => void;
 
+export interface LayerFile {
+  readonly byteLength: number;
+  /** What is known of it beside; may be left out. */
+  readonly entry?: FolderEntry;
+  stream(): Iterable<Uint8Array> | AsyncIterable<Uint8Array>;
+  close(): MaybePromise<void>;
+}
+
 export interface LayerFiles {
-  /** The regular file at `path`, not through links; null where there is none. Closed after use. */
-  open(path: BytePath): Promise<ByteSource | null>;
+  /**
+   * The regular file at `path`, not through links, or what else is there; null where nothing is. A file is closed after
+   * use.
+   */
+  open(path: BytePath): MaybePromise<LayerFile | FolderEntry | null>;
+}
+
+export interface AssembleOptions {
+  /** Whether to take the CRC of each file: needed only to tell which one differs, where the digest does. */
+  readonly checksums?: boolean;
+  /**
+   * Hears of every member in order: its header, null where the segments do not tell, and what was opened for its
+   * content, null where nothing was (that it has none, or that a finding says why).
+   */
+  readonly onMember?: (
+    file: TarSplitFile,
+    header: TarEntry | null,
+    opened: FolderEntry | null,
+  ) => MaybePromise<void>;
 }
 
 /**
  * Rebuilds the tar of a layer chunk by chunk, for its digest to be compared with the diffId. `onFinding` hears of each
- * file that is not as it was when unpacked, and the tar goes on after it: where content cannot be had, zeros stand in
- * for as many bytes as the header says, so that headers stay where they were.
- *
- * Without `checksums` the CRC of files is not looked at: where the digest of the whole is right, so is each of them.
+ * file whose content is not as it was when unpacked, and the tar goes on after it: where content cannot be had, zeros
+ * stand in for as many bytes as the header says, so that headers stay where they were.
  *
  * A chunk may be reused once the next is asked for. Throws what `entries` throws; what reading a file throws is a
  * finding.
@@ -174,8 +202,8 @@ export interface LayerFiles {
 export async function* assembleLayer(
   entries: AsyncIterable<TarSplitEntry>,
   files: LayerFiles,
-  onFinding: (finding: LayerFinding) => void,
-  checksums = true,
+  onFinding: (finding: ContentFinding) => void,
+  { checksums = true, onMember }: AssembleOptions = {},
 ): AsyncGenerator<Uint8Array> {
   const headers = new HeaderWatch();
   const filler = new Filler();
@@ -185,20 +213,33 @@ export async function* assembleLayer(
       if (entry.bytes.length > 0) yield entry.bytes;
       continue;
     }
-    const member = headers.file(entry);
-    if (entry.size === 0) continue;
+    const header = headers.file(entry);
     const report = (finding: Finding) => onFinding({ path: entry.path, rawName: entry.rawName, ...finding });
-    if (entry.crc === 0n && member?.realSize !== entry.size) {
-      report({ kind: "linked-data" });
-    } else if (member?.sparse) {
+    const isLink = entry.crc === 0n && header?.realSize !== entry.size;
+    if (entry.size === 0 || isLink) {
+      if (isLink) report({ kind: "linked-data" });
+      await onMember?.(entry, header, null);
+      continue;
+    }
+    const file = await openContent(entry, files, report);
+    try {
+      await onMember?.(entry, header, file?.entry ?? null);
+    } catch (error) {
+      await file?.close();
+      throw error;
+    }
+    if (header?.sparse) {
       report({ kind: "sparse" });
-      for await (const _ of readContent(entry, files, report, checksums));
-      yield* filler.zeros(member.size);
+      // Whether it is as it was is not in the digest: the CRC alone can tell.
+      if (file) for await (const _ of readContent(entry, file, true, report));
+      yield* filler.zeros(header.size);
     } else {
       let left = entry.size;
-      for await (const chunk of readContent(entry, files, report, checksums)) {
-        left -= chunk.length;
-        yield chunk;
+      if (file) {
+        for await (const chunk of readContent(entry, file, checksums, report)) {
+          left -= chunk.length;
+          yield chunk;
+        }
       }
       if (left > 0) yield* filler.zeros(left);
     }
@@ -207,46 +248,51 @@ export async function* assembleLayer(
 
 /** What can be had of a file's content, never more than its size. */
 async function* readContent(
-  file: TarSplitFile,
-  files: LayerFiles,
-  report: Report,
+  { size, crc: expected }: TarSplitFile,
+  file: LayerFile,
   checksums: boolean,
+  report: Report,
 ): AsyncGenerator<Uint8Array> {
-  if (!file.path) return report({ kind: "name" });
-  const source = await openContent(file.path, files, report);
-  if (source === null) return;
   try {
-    if (source.byteLength !== file.size) {
-      return report({ kind: "size", expected: file.size, found: source.byteLength });
-    }
+    if (file.byteLength !== size) return report({ kind: "size", expected: size, found: file.byteLength });
     const crc = checksums ? new Crc64() : null;
-    for await (const chunk of source.stream()) {
+    for await (const chunk of file.stream()) {
       crc?.update(chunk);
       yield chunk;
     }
-    const found = crc?.digest() ?? file.crc!;
-    if (found !== file.crc) report({ kind: "checksum", expected: file.crc!, found });
+    const found = crc?.digest() ?? expected;
+    if (found !== expected) report({ kind: "checksum", expected: expected!, found: found! });
   } catch (error) {
     report({ kind: "unreadable", message: reasonOf(error) });
   } finally {
-    await source.close();
+    await file.close();
   }
 }
 
-async function openContent(path: BytePath, files: LayerFiles, report: Report): Promise<ByteSource | null> {
-  try {
-    const source = await files.open(path);
-    if (source === null) report({ kind: UNKEPT.test(path) ? "whiteout-data" : "missing" });
-    return source;
-  } catch (error) {
-    report({ kind: "unreadable", message: reasonOf(error) });
+async function openContent(
+  { path }: TarSplitFile,
+  files: LayerFiles,
+  report: Report,
+): Promise<LayerFile | null> {
+  if (!path) {
+    report({ kind: "name" });
     return null;
   }
+  try {
+    const found = await files.open(path);
+    if (found && "stream" in found) return found;
+    if (UNKEPT.test(path)) report({ kind: "whiteout-data" });
+    else if (found) report({ kind: "type", expected: "file", found: found.kind });
+    else report({ kind: "missing" });
+  } catch (error) {
+    report({ kind: "unreadable", message: reasonOf(error) });
+  }
+  return null;
 }
 const UNKEPT = /(?:^|\/)\.wh\./;
 
 /** Why reading failed; rethrows what is no failure to read. */
-function reasonOf(error: unknown): string {
+export function reasonOf(error: unknown): string {
   const isIo = typeof (error as NodeJS.ErrnoException).syscall === "string";
   if (error instanceof InterruptedError || !(isIo || error instanceof UllageError)) throw error;
   return messageOf(error);

@@ -67,7 +67,15 @@ describe("headers", () => {
       END,
     ]);
     const { entries, contents, end } = await read(bytes);
-    const plain = { linkName: "", sparse: false, deviceMajor: 0, deviceMinor: 0, xattrs: null };
+    const plain = {
+      linkName: "",
+      sparse: false,
+      uid: 0,
+      gid: 0,
+      deviceMajor: 0,
+      deviceMinor: 0,
+      xattrs: null,
+    };
     const [directory, file, symlink] = entries;
     expect(directory).toEqual({
       ...plain,

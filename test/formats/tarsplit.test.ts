@@ -11,8 +11,8 @@ import { FormatError, InterruptedError, SourceError, TruncatedError } from "../.
 import { listTar, readTar, type TarEntry } from "../../src/formats/tar.ts";
 import {
   assembleLayer,
+  type ContentFinding,
   type LayerFiles,
-  type LayerFinding,
   readTarSplit,
   type TarSplitEntry,
 } from "../../src/formats/tarsplit.ts";
@@ -38,12 +38,12 @@ async function realLayer(name: string): Promise<Layer> {
 interface Rebuilt {
   readonly tar: Buffer;
   readonly digest: string;
-  readonly findings: LayerFinding[];
+  readonly findings: ContentFinding[];
 }
 
 async function rebuild(entries: AsyncIterable<TarSplitEntry>, files: LayerFiles): Promise<Rebuilt> {
   const chunks: Buffer[] = [];
-  const findings: LayerFinding[] = [];
+  const findings: ContentFinding[] = [];
   for await (const chunk of assembleLayer(entries, files, (finding) => findings.push(finding))) {
     chunks.push(Buffer.from(chunk)); // a copy: chunks may be reused
   }
@@ -53,7 +53,8 @@ async function rebuild(entries: AsyncIterable<TarSplitEntry>, files: LayerFiles)
 
 const entriesOf = (split: Uint8Array, size?: number) => readTarSplit(inChunks(split, size), "split");
 const rebuildLayer = ({ split, files }: Layer) => rebuild(entriesOf(split), files);
-const said = (findings: readonly LayerFinding[]) => findings.map(({ kind, rawName }) => `${kind} ${rawName}`);
+const said = (findings: readonly ContentFinding[]) =>
+  findings.map(({ kind, rawName }) => `${kind} ${rawName}`);
 
 async function readLines(lines: string, label = "split"): Promise<TarSplitEntry[]> {
   const entries: TarSplitEntry[] = [];
@@ -383,7 +384,7 @@ describe("damage", () => {
 
   test("a claimed size is not written out", async () => {
     const file = { type: 1, name: "a", size: Number.MAX_SAFE_INTEGER, payload: base64("12345678") };
-    const findings: LayerFinding[] = [];
+    const findings: ContentFinding[] = [];
     let length = 0;
     const entries = entriesOf(gzipSync(line(file).repeat(3) + line({ type: 2, payload: base64("end") })));
     for await (const chunk of assembleLayer(entries, filesOf(new Map()), (one) => findings.push(one))) {

@@ -70,7 +70,7 @@ describe.skipIf(process.getuid?.() !== 0)("a store that was changed", () => {
           writeFileSync(file, before);
           expect(code).toBe(1);
           expect(checks).toMatchObject([{ what: "layer", verdict: "corrupt" }]);
-          expect(checks[0].detail).toContain(`${file.split("/diff/")[1]}: other content`);
+          expect(checks[0].detail).toContain(`${file.split("/diff/")[1]}: content differs`);
           expect(checks[0].path).toBe(`${file.slice(root.length + 1).split("/diff/")[0]}/diff`);
         },
       ),
@@ -83,8 +83,8 @@ describe.skipIf(process.getuid?.() !== 0)("a store that was changed", () => {
     truncateSync(files[files.length - 1]!, 1);
     const { checks } = await wrong();
     const details = checks.map((check) => check.detail).join("\n");
-    expect(details).toContain(`${files[0]!.split("/diff/")[1]}: not there`);
-    expect(details).toContain(`${files[files.length - 1]!.split("/diff/")[1]}: 1 bytes, where it had`);
+    expect(details).toContain(`${files[0]!.split("/diff/")[1]}: missing`);
+    expect(details).toContain(`${files[files.length - 1]!.split("/diff/")[1]}: size 1, expected`);
   });
 
   test("records: a tar-split cut short, a chain renamed, a name of nothing, a short name that leads elsewhere", async () => {
