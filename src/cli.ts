@@ -120,8 +120,9 @@ async function topHelp(): Promise<string> {
     "",
     "Usage: ullage [COMMAND] [SOURCE...] [options]",
     "",
-    "A SOURCE is an image archive (docker save, podman save, OCI; plain or compressed; - for standard input),",
-    "an OCI layout, a skopeo dir:, or a folder of these. Without a COMMAND: the overview.",
+    "A SOURCE is Docker's data-root (/var/lib/docker), an image archive (docker save, podman save, OCI; plain or",
+    "compressed; - for standard input), an OCI layout, a skopeo dir:, a folder of these, or the root of another host's",
+    "disk. Without a SOURCE: this host's stores, in their usual places. Without a COMMAND: the overview.",
     "",
     "Commands:",
     ...list,
@@ -144,7 +145,8 @@ function flagsOf(entry: CommandEntry, command: AnyCommand): Flags {
   if (command.takes === "images") flags.argument("<image...>", "a name, a digest, or the beginning of an ID");
   else if (command.takes === "places")
     flags.argument("<path...>", "a path, an ID or its beginning, or a digest");
-  else flags.argument("[source...]", "archives, layouts, folders of them, or - for standard input");
+  else
+    flags.argument("[source...]", "data-roots, archives, layouts, folders of them, or - for standard input");
   command.flags(flags);
   const collectValues = (value: string, before: string[] | undefined): string[] => [...(before ?? []), value];
   return flags
