@@ -31,9 +31,10 @@ export async function addBuildCache(root: DataRoot, layers: LayerNodes): Promise
       if (below !== undefined) builder.edge(nodes.get(record.id)!, below);
     }
   }
-  // BuildKit keeps what its list of snapshots has, whether or not a record that can be read leads to it.
+  // A prune leaves rows of snapshots behind, which hold nothing: an image's layer goes with the image all the same. Of
+  // anything else it is not certain enough to call it an orphan.
   for (const node of new Set(snapshots.values()))
-    if (!held.has(node)) builder.root(node, "a snapshot of the build cache");
+    if (!held.has(node) && !ofImages.has(node)) builder.root(node, "a snapshot of the build cache");
 }
 
 /** Layers that an image has, intermediate ones included: what the engine calls shared. */
