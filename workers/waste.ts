@@ -1,10 +1,15 @@
 /** Reads the layers of one image and tells which bytes of their files are hidden by later layers. */
 import { type WasteResult, wasteOf } from "../src/analyses/waste.ts";
 import { type FileRange, openFile } from "../src/bytes/source.ts";
+import type { LayerForm } from "../src/formats/layer.ts";
 
 export interface WasteJob {
   /** Base first. */
-  readonly layers: readonly { readonly label: string; readonly range: FileRange }[];
+  readonly layers: readonly {
+    readonly label: string;
+    readonly form: LayerForm;
+    readonly range: FileRange;
+  }[];
   /** How many paths to name. */
   readonly top: number;
   /** Counts bytes read, for a progress bar: one BigInt64, shared by all threads. */
@@ -18,7 +23,11 @@ export default function waste(job: WasteJob): Promise<WasteResult> {
   const count = (bytes: number): void => {
     if (counter) Atomics.add(counter, 0, BigInt(bytes));
   };
-  const layers = job.layers.map(({ label, range }) => ({ label, stream: () => readRange(range, label) }));
+  const layers = job.layers.map(({ label, form, range }) => ({
+    label,
+    form,
+    stream: () => readRange(range, label),
+  }));
   return wasteOf(layers, job.top, count);
 }
 

@@ -9,11 +9,19 @@ import type { NodeId, PlatformImage } from "../graph/graph.ts";
 import type { Run } from "../run.ts";
 import type { Holdings } from "./holdings.ts";
 import { type ImageRow, imageRows, type LayerRow } from "./images.ts";
-import { type WasteResult, wasteOf } from "./waste.ts";
+import { openLayer, type ReadableLayer } from "./layer-changes.ts";
+import { type LayerChanges, measureWaste, type WasteResult } from "./waste.ts";
 
 export interface InspectedStep extends HistoryStep {
   /** Number of the layer that it made, base first; null where it made none. */
   readonly layer: number | null;
+}
+
+export interface InspectedLayer extends LayerRow {
+  /** Where it lives in its source; null where it is not there. */
+  readonly path: string | null;
+  /** Kept as files: its apparent size is what the engine counts, the allocated one what its folder takes. */
+  readonly isFolder: boolean;
 }
 
 export interface InspectedPlatform {
@@ -24,7 +32,7 @@ export interface InspectedPlatform {
   /** The container settings; empty where the config could not be read. */
   readonly config: JsonObject;
   readonly history: readonly InspectedStep[];
-  readonly layers: readonly (LayerRow & { readonly path: string | null })[];
+  readonly layers: readonly InspectedLayer[];
   /** Null where it was not asked for, or no layer could be read; `unread` says why. */
   readonly waste: WasteResult | null;
   readonly unread: string | null;
@@ -71,8 +79,9 @@ async function inspectPlatform(
   const rows = row.layers();
   const layers = platform.layers.map((id) => {
     const { blob } = holdings.layer(id);
-    const path = blob === null ? null : holdings.node(blob).path;
-    return { ...rows[places.get(id)!]!, path: path === null ? null : displayPath(path) };
+    const isFolder = blob === null && holdings.storeOf(id).unpacked(holdings.ownId(id)) !== null;
+    const { path } = holdings.node(blob ?? id);
+    return { ...rows[places.get(id)!]!, path: path === null ? null : displayPath(path), isFolder };
   });
   const base = {
     platform: platform.platform,
@@ -110,31 +119,34 @@ async function readConfig(
 
 const NOT_READ = { waste: null, unread: null };
 
-/** Stacks the layers: in a thread where files hold them, right here where only memory does. */
+/** Stacks the layers: in a thread where files hold them, right here where only memory or a folder does. */
 async function wasteIn(
   holdings: Holdings,
   platform: PlatformImage,
   options: InspectOptions,
   run: Run,
 ): Promise<Pick<InspectedPlatform, "waste" | "unread">> {
-  const sources = [];
+  const layers: ReadableLayer[] = [];
   try {
     for (const id of platform.layers) {
-      const { blob } = holdings.layer(id);
-      if (blob === null) return { waste: null, unread: "not all of its layers are here" };
-      sources.push(await holdings.storeOf(blob).open(holdings.ownId(blob)));
+      const layer = await openLayer(holdings, id, { maybeOpaque: [], redirected: [] });
+      if (layer === null) return { waste: null, unread: "not all of its layers are here" };
+      layers.push(layer);
     }
-    const layers = sources.flatMap(({ label, range }) => (range ? [{ label, range }] : []));
-    const local = sources.map(({ label, stream }) => ({ label, stream: () => stream() }));
+    const jobs = layers.flatMap(({ label, stored }) =>
+      stored?.source.range ? [{ label, form: stored.form, range: stored.source.range }] : [],
+    );
+    const here = (): LayerChanges[] =>
+      layers.map((layer) => ({ label: layer.label, changes: layer.changes({ checksums: false }) }));
     const waste =
-      layers.length === sources.length
-        ? await run.pool.run("waste", { layers, top: options.top, counter: null })
-        : await wasteOf(local, options.top);
+      jobs.length === layers.length
+        ? await run.pool.run("waste", { layers: jobs, top: options.top, counter: null })
+        : await measureWaste(here(), options.top);
     return { waste, unread: null };
   } catch (error) {
     if (!(error instanceof UllageError)) throw error;
     return { waste: null, unread: messageOf(error) };
   } finally {
-    await Promise.all(sources.map((source) => source.close()));
+    await Promise.all(layers.map((layer) => layer.close()));
   }
 }

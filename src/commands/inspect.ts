@@ -100,7 +100,11 @@ function layerTable(one: InspectedPlatform, style: TextStyle): string {
     [
       { title: "#", right: true, cell: ({ i }) => String(i + 1) },
       { title: "DIFF ID", cell: ({ layer }) => (layer.diffId ? shortId(layer.diffId) : "unknown") },
-      { title: "STORED", right: true, cell: ({ layer }) => formatApparent(layer.size, style) },
+      {
+        title: "STORED",
+        right: true,
+        cell: ({ layer }) => (layer.isFolder ? formatSize : formatApparent)(layer.size, style),
+      },
       { title: "FILES", right: true, cell: ({ waste }) => (waste ? String(waste.fileCount) : "?") },
       {
         title: "WASTED",

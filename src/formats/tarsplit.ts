@@ -246,6 +246,20 @@ export async function* assembleLayer(
   }
 }
 
+/**
+ * The members of the tar that a tar-split was made from, with the headers that stand before each; null where those
+ * make no sense. Throws what `entries` throws.
+ */
+export async function* membersOf(
+  entries: AsyncIterable<TarSplitEntry>,
+): AsyncGenerator<{ readonly file: TarSplitFile; readonly member: TarEntry | null }> {
+  const headers = new HeaderWatch();
+  for await (const entry of entries) {
+    if (entry.kind === "segment") headers.segment(entry.bytes);
+    else yield { file: entry, member: headers.file(entry) };
+  }
+}
+
 /** What can be had of a file's content, never more than its size. */
 async function* readContent(
   { size, crc: expected }: TarSplitFile,

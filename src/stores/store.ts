@@ -42,7 +42,10 @@ export interface Store {
   readonly remarks: readonly string[];
   /** The bytes of a blob node. */
   open(node: NodeId): Promise<ByteSource>;
-  /** How a layer node is kept as files; null where it is a blob, or nothing is there. */
+  /**
+   * How a layer node, or the writable layer of a container, is kept as files; null where it is a blob, or nothing is
+   * there.
+   */
   unpacked(node: NodeId): UnpackedLayer | null;
   /** The largest files, as many as were asked for; null where each node is a file. */
   readonly largest: readonly LargeFile[] | null;
@@ -69,7 +72,7 @@ export interface Evidence {
 
 export interface StoreContents {
   readonly graph: StoreGraph;
-  /** Layers kept as files, by node; none in stores that keep blobs. */
+  /** Layers and writable layers kept as files, by node; none in stores that keep blobs. */
   readonly unpacked?: ReadonlyMap<NodeId, UnpackedLayer>;
   /** The largest files, as many as were asked for; none in stores whose nodes are files. */
   readonly largest?: readonly LargeFile[];
@@ -117,7 +120,7 @@ export interface Reading {
   readonly largest: number;
 }
 
-/** A layer that is kept as files, with what its tar was beside them. */
+/** A layer, or the changes in a container, kept as files, with what its tar was beside them. */
 export interface UnpackedLayer {
   /** The packed tar-split; null where there is none. */
   readonly tarSplit: BytePath | null;
@@ -125,4 +128,6 @@ export interface UnpackedLayer {
   readonly folder: BytePath;
   /** Whether the folder holds the layer alone, with whiteouts for what it deletes; else all below it as well. */
   readonly isDiff: boolean;
+  /** Of a container: the folder of what the engine puts between it and its image, kept likewise; else null. */
+  readonly init: BytePath | null;
 }

@@ -139,6 +139,7 @@ export class HostTree implements ReadOnlyTree {
       head: null,
       device: stat.dev,
       inode: stat.ino,
+      linkOf: null,
       isWhiteout: stat.isCharacterDevice() && stat.rdev === 0n,
     };
   }

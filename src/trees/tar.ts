@@ -297,6 +297,7 @@ export class TarTree implements ReadOnlyTree {
       head: this.heads[data]!,
       device: null,
       inode: null,
+      linkOf: target === undefined ? null : this.paths[target]!,
       isWhiteout: this.whiteouts.has(path),
     };
   }

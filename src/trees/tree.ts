@@ -27,6 +27,8 @@ export interface TreeEntry {
   /** The file system that it lies on and its number there: equal for all names of one file. Null in an archive. */
   readonly device: bigint | null;
   readonly inode: bigint | null;
+  /** In an archive: the file that this is a further name of, where the data are; null in a file system. */
+  readonly linkOf: BytePath | null;
   /** A character device 0:0, by which overlayfs hides what lower layers have under this name. */
   readonly isWhiteout: boolean;
 }
@@ -201,6 +203,7 @@ export async function subTree(tree: ReadOnlyTree, folder: BytePath): Promise<Rea
   const inside = (entry: TreeEntry): TreeEntry => ({
     ...entry,
     path: entry.path.slice(prefix.length) as BytePath,
+    linkOf: entry.linkOf?.startsWith(prefix) ? (entry.linkOf.slice(prefix.length) as BytePath) : null,
   });
   const measured = (claims: ReadonlySet<BytePath>): ReadonlySet<BytePath> =>
     new Set([folder, ...[...claims].map((claim) => joinPath(folder, claim))]);

@@ -20,7 +20,7 @@ const link = (name: string, target: string): Change => ({
   target: path(target),
 });
 const directory = (name: string): Change => ({ kind: "directory", path: path(name) });
-const symlink = (name: string): Change => ({ kind: "symlink", path: path(name) });
+const symlink = (name: string): Change => ({ kind: "symlink", path: path(name), target: "x" });
 const whiteout = (name: string): Change => ({ kind: "whiteout", path: path(name) });
 const opaque = (name: string): Change => ({ kind: "opaque", path: path(name) });
 
@@ -293,7 +293,11 @@ describe("properties", () => {
 });
 
 describe("stored layers", () => {
-  const layer = (label: string, bytes: Uint8Array) => ({ label, stream: () => inChunks(bytes, 1000) });
+  const layer = (label: string, bytes: Uint8Array) => ({
+    label,
+    form: "tar" as const,
+    stream: () => inChunks(bytes, 1000),
+  });
 
   test("compressed or not, with the bytes read told", async () => {
     const base = await packTar([
@@ -335,7 +339,7 @@ describe("stored layers", () => {
     const stream = (): AsyncIterable<Uint8Array> => {
       throw new TypeError("a bug");
     };
-    await expect(wasteOf([{ label: "0", stream }], 5)).rejects.toThrow(TypeError);
+    await expect(wasteOf([{ label: "0", form: "tar", stream }], 5)).rejects.toThrow(TypeError);
   });
 });
 
@@ -351,7 +355,7 @@ async function wasteInSaved(archive: string, tag: string): Promise<WasteResult> 
     const images = asArray(json, "manifest.json").map((image) => parseSavedImage(image, "image"));
     const { layers } = images.find((image) => image.repoTags.includes(tag))!;
     const opened = await Promise.all(layers.map((layer) => openLayer(tree, layer as BytePath)));
-    const named = opened.map(({ label, range }) => ({ label, range: range! }));
+    const named = opened.map(({ label, range }) => ({ label, form: "tar" as const, range: range! }));
     return await waste({ layers: named, top: 100, counter: new SharedArrayBuffer(8) });
   } finally {
     await source.close();

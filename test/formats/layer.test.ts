@@ -33,7 +33,7 @@ describe("changes", () => {
       { kind: "file", path: "etc/hosts", size: 5 },
       { kind: "hardlink", path: "etc/also", target: "etc/hosts" },
       { kind: "hardlink", path: "etc/odd", target: null },
-      { kind: "symlink", path: "etc/motd" },
+      { kind: "symlink", path: "etc/motd", target: "/run/motd" },
       { kind: "other", path: "dev/null" },
       { kind: "other", path: "run/pipe" },
     ]);

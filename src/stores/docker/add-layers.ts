@@ -62,7 +62,12 @@ function addLayer(root: DataRoot, layer: LayerRecord, folder: string | null): No
   places.builder.edge(node, record);
   const content = folder === null ? null : (driver?.content(folder) ?? null);
   if (content !== null && driver)
-    root.unpacked.set(node, { tarSplit: layer.tarSplit, folder: content, isDiff: driver.isDiff });
+    root.unpacked.set(node, {
+      tarSplit: layer.tarSplit,
+      folder: content,
+      isDiff: driver.isDiff,
+      init: null,
+    });
   return node;
 }
 
@@ -137,6 +142,11 @@ export function addMount(
     if (what !== "writable layer") continue;
     writable = content === null ? folder : places.add(content, files("changes in a container"));
     if (writable !== folder) places.builder.edge(folder, writable);
+  }
+  const changed = mount.mountId === null ? null : (driver?.content(mount.mountId) ?? null);
+  if (writable !== null && changed !== null && driver) {
+    const init = mount.initId === null ? null : driver.content(mount.initId);
+    root.unpacked.set(writable, { tarSplit: null, folder: changed, isDiff: driver.isDiff, init });
   }
   const parent = mount.parent === null ? undefined : layers.byChain.get(mount.parent);
   if (parent !== undefined) places.builder.edge(record, parent);
