@@ -7,6 +7,7 @@ import { JSON_LIMIT, type JsonObject, parseJson } from "../formats/json.ts";
 import { type HistoryStep, parseHistory, parseImageConfig } from "../formats/oci.ts";
 import type { NodeId, PlatformImage } from "../graph/graph.ts";
 import type { Run } from "../run.ts";
+import { noDoubts } from "../stores/folder-changes.ts";
 import type { Holdings } from "./holdings.ts";
 import { type ImageRow, imageRows, type LayerRow } from "./images.ts";
 import { openLayer, type ReadableLayer } from "./layer-changes.ts";
@@ -129,7 +130,7 @@ async function wasteIn(
   const layers: ReadableLayer[] = [];
   try {
     for (const id of platform.layers) {
-      const layer = await openLayer(holdings, id, { maybeOpaque: [], redirected: [] });
+      const layer = await openLayer(holdings, id, noDoubts());
       if (layer === null) return { waste: null, unread: "not all of its layers are here" };
       layers.push(layer);
     }

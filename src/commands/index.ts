@@ -25,6 +25,11 @@ export const COMMANDS: readonly CommandEntry[] = [
     summary: "one image: history, layers, wasted files",
     load: () => import("./inspect.ts"),
   },
+  {
+    name: "diff",
+    summary: "which files make the difference between two images, or a container and its image",
+    load: () => import("./diff.ts"),
+  },
   { name: "verify", summary: "does the content match its digests?", load: () => import("./verify.ts") },
   { name: "what-if", summary: "exactly what deleting images frees", load: () => import("./what-if.ts") },
   { name: "who", summary: "whose is this path, ID or digest?", load: () => import("./who.ts") },

@@ -6,15 +6,19 @@
  *
  * Not handled: folders that were renamed in place (`overlay.redirect`), which are told of.
  */
-import { type BytePath, joinPath, ROOT } from "../byte-path.ts";
+import { type BytePath, joinPath, parentOf, ROOT } from "../byte-path.ts";
 import { type Change, markerAt } from "../formats/layer.ts";
 import type { ReadOnlyTree, TreeEntry } from "../trees/tree.ts";
 
 export interface FolderDoubts {
   /** Folders that may hide what lower layers have in them: attributes cannot be read here. By path in the layer. */
-  readonly maybeOpaque: BytePath[];
+  readonly maybeOpaque: Set<BytePath>;
   /** Folders that show what lower layers have under another name. */
-  readonly redirected: BytePath[];
+  readonly redirected: Set<BytePath>;
+}
+
+export function noDoubts(): FolderDoubts {
+  return { maybeOpaque: new Set(), redirected: new Set() };
 }
 
 /**
@@ -32,7 +36,7 @@ export async function* readFolder(
   const pending: BytePath[] = [ROOT];
   for (let at = pending.pop(); at !== undefined; at = pending.pop()) {
     const entries = await tree.list(joinPath(folder, at));
-    if (isDiff) yield* reader.attributesOf(at, entries);
+    if (isDiff) yield* reader.attributesOf(at);
     for (const entry of entries) {
       const change = await reader.changeOf(entry);
       if (change) yield change;
@@ -57,22 +61,27 @@ class FolderReader {
   }
 
   /** Whether a folder hides all that is below it. */
-  async *attributesOf(path: BytePath, entries: readonly TreeEntry[]): AsyncGenerator<Change> {
+  async *attributesOf(path: BytePath): AsyncGenerator<Change> {
     const xattrs = await this.tree.xattrs(joinPath(this.prefix.slice(0, -1), path));
     if (xattrs === null) {
-      // Where overlayfs has put a whiteout it shows what else is below: an opaque folder needs none.
-      if (path !== ROOT && !entries.some((entry) => entry.isWhiteout)) this.doubts.maybeOpaque.push(path);
+      if (path !== ROOT) this.doubts.maybeOpaque.add(path);
       return;
     }
     if (attribute(xattrs, "opaque") === "y") yield { kind: "opaque", path };
-    if (attribute(xattrs, "redirect") !== null) this.doubts.redirected.push(path);
+    if (attribute(xattrs, "redirect") !== null) this.doubts.redirected.add(path);
+  }
+
+  /** Nothing is hidden by a whiteout but what lower layers show, so no folder above one is opaque. */
+  private whiteout(path: BytePath): Change {
+    for (let at = parentOf(path); at !== ROOT; at = parentOf(at)) this.doubts.maybeOpaque.delete(at);
+    return { kind: "whiteout", path };
   }
 
   /** Null for what is none. */
   async changeOf(entry: TreeEntry): Promise<Change | null> {
     const path = this.inside(entry.path);
     if (this.isDiff) {
-      if (entry.isWhiteout) return { kind: "whiteout", path };
+      if (entry.isWhiteout) return this.whiteout(path);
       const marker = markerAt(path);
       if (marker !== undefined) return marker;
       if (entry.type === "file" && entry.size === 0 && (await this.isHiding(entry.path)))
