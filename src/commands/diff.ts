@@ -165,7 +165,7 @@ function foldersTable({ folders }: DiffResult, style: TextStyle): string {
       { title: "A", right: true, cell: (one) => formatBytes(one.bytesA, style.units) },
       { title: "B", right: true, cell: (one) => formatBytes(one.bytesB, style.units) },
       { title: "B - A", right: true, cell: (one) => signed(one.bytesB - one.bytesA, style) },
-      { title: "FOLDER", cell: (one) => `/${displayPath(one.path)}` },
+      { title: "FOLDER", cell: (one) => displayPath(one.path) || "/" },
     ],
     folders,
   );
@@ -205,7 +205,7 @@ function changesText(
   if (more > 0) lines.push(`and ${more} more; --json lists them all`);
   if (sameContent.b.apparent > 0) {
     const bytes = formatBytes(sameContent.b.apparent, style.units);
-    lines.push(`${bytes} of it are the image's own, copied for a change of mode or owner alone`);
+    lines.push(`${bytes} of it are copies of what the image has: only mode, owner or times are others`);
   }
   return lines.join("\n");
 }
