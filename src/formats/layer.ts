@@ -114,7 +114,16 @@ async function* readTarSplitLayer(packed: AsyncIterable<Uint8Array>, label: stri
 /** A member whose headers make no sense: all that is known is its name and how long it is. */
 function withoutHeaders({ rawName, size }: TarSplitFile): TarEntry {
   const type = rawName.endsWith("/") ? "directory" : "file";
-  const unknown = { mode: 0, uid: 0, gid: 0, deviceMajor: 0, deviceMinor: 0, start: 0, dataStart: 0, xattrs: null };
+  const unknown = {
+    mode: 0,
+    uid: 0,
+    gid: 0,
+    deviceMajor: 0,
+    deviceMinor: 0,
+    start: 0,
+    dataStart: 0,
+    xattrs: null,
+  };
   return { rawName, type, size, realSize: size, sparse: false, linkName: "", ...unknown };
 }
 

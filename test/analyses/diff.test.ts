@@ -1,7 +1,9 @@
 import { execFileSync } from "node:child_process";
-import { linkSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { linkSync, mkdtempSync, readFileSync, rmSync, symlinkSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { gunzipSync } from "node:zlib";
+import fc from "fast-check";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { runCli, runJson } from "../helpers/cli.ts";
 import {
@@ -270,6 +272,40 @@ describe("what is given", () => {
   });
 });
 
+describe("hostile data-roots", () => {
+  test("bytes changed anywhere end in an answer, or in one line that says why not", async () => {
+    await withTemp(async (folder) => {
+      const file = join(folder, "root.tar");
+      const whole = gunzipSync(readFileSync(ROOT));
+      const asked = fc.constantFrom(
+        ["diff", "web-1"],
+        ["diff", "shop/web:1.0", "shop/web:dev"],
+        ["inspect", "shop/web:1.0"],
+      );
+      // Most of the archive is content, where a changed byte is only another checksum.
+      const places = ["tar-split.json.gz", "overlay2/", "/diff/app"].flatMap((text) => {
+        const found: number[] = [];
+        for (let at = whole.indexOf(text); at >= 0; at = whole.indexOf(text, at + 1)) found.push(at);
+        return found;
+      });
+      const place = fc.tuple(fc.constantFrom(...places), fc.integer({ min: -120, max: 2000 }));
+      const property = fc.asyncProperty(
+        asked,
+        fc.array(fc.tuple(place, fc.nat(255)), { minLength: 1, maxLength: 3 }),
+        async (args, changes) => {
+          const bytes = Uint8Array.from(whole);
+          for (const [[at, by], value] of changes) bytes[Math.max(0, at + by)] = value;
+          writeFileSync(file, bytes);
+          const { code, err } = await runCli([...args, "-s", file, "--workers", "0"]);
+          expect(err).not.toMatch(/bug in ullage|^ {4}at /m);
+          expect([0, 1, 2, 3, 4]).toContain(code);
+        },
+      );
+      await fc.assert(property, { numRuns: 60 });
+    });
+  });
+});
+
 describe.skipIf(!isRoot)("a container's folder", () => {
   test("links count once, copies of what the image has are told, names are escaped", async () => {
     const root = join(scratch, "edited");
@@ -292,6 +328,22 @@ describe.skipIf(!isRoot)("a container's folder", () => {
       { path: "/evil\\x1b[2J\\x0a", kind: "A", bytesA: 0, bytesB: 0 },
     ]);
     expect(json.onlyB).toMatchObject({ apparent: 70, inodes: 1 });
+  });
+
+  test("folders that are links lead nowhere", async () => {
+    const root = join(scratch, "linked");
+    execFileSync("cp", ["-a", rootOf("overlay2-buildkit"), root]);
+    const [id] = oracleOf("overlay2-buildkit")
+      .containerInspect.filter((one: { Name: string }) => one.Name === "/web-1")
+      .map((one: { Id: string }) => one.Id);
+    const mount = readFileSync(join(root, "image/overlay2/layerdb/mounts", id, "mount-id"), "utf8");
+    const diff = join(root, "overlay2", mount, "diff");
+    rmSync(diff, { recursive: true });
+    symlinkSync(rootOf("overlay2-buildkit"), diff);
+    const { json, code } = await runJson(["diff", "web-1", "-s", root]);
+    expect(json.changes).toEqual([]);
+    expect(json.unread).toEqual(["writable layer is not here"]);
+    expect(code).toBe(4);
   });
 
   test("a layer without its tar-split is read from its folder; one without both is told of", async () => {
