@@ -15,7 +15,7 @@ import {
   sourcesJson,
 } from "./commands/command.ts";
 import { COMMANDS, type CommandEntry, OVERVIEW } from "./commands/index.ts";
-import { InterruptedError, messageOf, UllageError, UsageError } from "./errors.ts";
+import { InterruptedError, messageOf, NoStoreFound, UllageError, UsageError } from "./errors.ts";
 import type { Run } from "./run.ts";
 import { parseBytes } from "./views/units.ts";
 
@@ -25,6 +25,8 @@ export interface Streams {
   readonly stderr: { write(text: string): unknown; readonly isTTY?: boolean };
   readonly env: Readonly<Record<string, string | undefined>>;
   readonly signal: AbortSignal;
+  /** Below which the stores of this host are looked for, when no SOURCE is given: `/`, but in tests. */
+  readonly root?: string;
 }
 
 // biome-ignore lint/suspicious/noExplicitAny: each command has options and results of its own
@@ -58,8 +60,17 @@ function report(error: unknown, streams: Streams, debug: boolean): void {
   const known = error instanceof UllageError;
   const advice = known ? "" : " (a bug in ullage; --debug shows where)";
   streams.stderr.write(`ullage: ${escapeControls(messageOf(error))}${advice}\n`);
+  if (error instanceof NoStoreFound)
+    for (const line of shownOf(error.tried)) streams.stderr.write(`  ${escapeControls(line)}\n`);
   if (debug && error instanceof Error) streams.stderr.write(`${error.stack}\n`);
 }
+
+/** A host with many users has many places. */
+function shownOf(tried: readonly string[]): readonly string[] {
+  const more = tried.length - SHOWN_PLACES;
+  return more > 0 ? [...tried.slice(0, SHOWN_PLACES), `and ${more} more`] : tried;
+}
+const SHOWN_PLACES = 40;
 
 async function dispatch(argv: readonly string[], streams: Streams): Promise<number> {
   const at = commandIndex(argv);
@@ -120,9 +131,9 @@ async function topHelp(): Promise<string> {
     "",
     "Usage: ullage [COMMAND] [SOURCE...] [options]",
     "",
-    "A SOURCE is Docker's data-root (/var/lib/docker), an image archive (docker save, podman save, OCI; plain or",
-    "compressed; - for standard input), an OCI layout, a skopeo dir:, a folder of these, or the root of another host's",
-    "disk. Without a SOURCE: this host's stores, in their usual places. Without a COMMAND: the overview.",
+    "A SOURCE is an image archive (docker save, podman save, OCI; plain or compressed; - for standard input),",
+    "an OCI layout, a skopeo dir:, Docker's data-root (/var/lib/docker), the root of a mounted host (/mnt/rescue),",
+    "or a folder of these. Without one: the stores of this host, in their usual places. Without a COMMAND: the overview.",
     "",
     "Commands:",
     ...list,
@@ -146,13 +157,16 @@ function flagsOf(entry: CommandEntry, command: AnyCommand): Flags {
   else if (command.takes === "places")
     flags.argument("<path...>", "a path, an ID or its beginning, or a digest");
   else
-    flags.argument("[source...]", "data-roots, archives, layouts, folders of them, or - for standard input");
+    flags.argument(
+      "[source...]",
+      "archives, layouts, stores, folders of them, or - for standard input (default: the stores of this host)",
+    );
   command.flags(flags);
   const collectValues = (value: string, before: string[] | undefined): string[] => [...(before ?? []), value];
   return flags
     .option("-s, --source <path>", "a source; may be repeated", collectValues)
     .option("--as <kind>", "take the source for this kind of store")
-    .option("--at <path>", "look at this folder inside the source")
+    .option("--at <path>", "look at this folder inside the source, such as a mounted host")
     .option("--json", "one JSON object on standard output")
     .option("--format <template>", "a Go template, `table TEMPLATE`, or json")
     .option("--sort <field>", "order by this field of the JSON; -FIELD turns it round")
@@ -256,10 +270,10 @@ async function answer(
     recorded: raw.recorded === true,
     largest: command.largest?.(options) ?? 0,
   };
-  const usual = paths.length === 0;
-  const stores = usual
-    ? await openUsual(streams.env.HOME ?? null, opening, context)
-    : await openSources(paths, opening, context);
+  const stores =
+    paths.length === 0
+      ? await openUsual(streams.root ?? "/", streams.env, opening, context)
+      : await openSources(paths, opening, context);
   try {
     const holdings = new Holdings(stores);
     const result: unknown = await command.analyse(holdings, options, context);

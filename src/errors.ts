@@ -21,6 +21,16 @@ export class SourceError extends UllageError {
 /** A source that may be in order, but holds no images: passed over in a folder that holds others. */
 export class NoImages extends SourceError {}
 
+/** No store in any of the places where one could be. */
+export class NoStoreFound extends NoImages {
+  /** The places that were tried, a line each, to be shown below the message. */
+  readonly tried: readonly string[];
+  constructor(message: string, tried: readonly string[]) {
+    super(message);
+    this.tried = tried;
+  }
+}
+
 /** Bytes end before what was to be read from them. */
 export class TruncatedError extends UllageError {
   readonly code = "truncated";

@@ -2,18 +2,34 @@
  * From a SOURCE to the stores in it: what it is is found by content, never by name.
  */
 import { lstat, readdir, realpath, stat, statfs } from "node:fs/promises";
-import { basename, dirname, join } from "node:path";
-import { type BytePath, bytePathFromText, ROOT } from "./byte-path.ts";
+import { basename, dirname, join, relative } from "node:path";
+import { type BytePath, bytePathFromText, escapeControls, ROOT } from "./byte-path.ts";
 import { type Compression, decompress, sniffCompression } from "./bytes/decompress.ts";
 import { type ByteSource, openFile } from "./bytes/source.ts";
 import { peek, spool, watched } from "./bytes/spool.ts";
-import { InterruptedError, messageOf, NoImages, SourceError, UllageError, UsageError } from "./errors.ts";
-import { insideRoot, isHostRoot, placesBelow } from "./places.ts";
+import {
+  InterruptedError,
+  messageOf,
+  NoImages,
+  NoStoreFound,
+  SourceError,
+  UllageError,
+  UsageError,
+} from "./errors.ts";
+import {
+  doubtOf,
+  type Env,
+  findPlaces,
+  isHostRoot,
+  noStoreFound,
+  type Place,
+  resolveInside,
+} from "./places.ts";
 import type { Run, Warn } from "./run.ts";
 import { STORE_KINDS } from "./stores/index.ts";
 import type { FileSystemUse, SourceKind, Store, StoreKind } from "./stores/store.ts";
 import { HostTree } from "./trees/host.ts";
-import { lockedBy } from "./trees/live.ts";
+import { findLive } from "./trees/live.ts";
 import { type Need, openTarTree, readTarTree, type TarTree } from "./trees/tar.ts";
 import { type ReadOnlyTree, subTree } from "./trees/tree.ts";
 
@@ -31,50 +47,79 @@ export interface OpenOptions {
   readonly largest: number;
 }
 
-/** The stores of this host, looked for in their usual places; throws `NoImages`, with all places tried, where there is none. */
-export async function openUsual(home: string | null, options: OpenOptions, run: Run): Promise<Store[]> {
-  const root = options.at === null ? "/" : join("/", options.at);
-  return openPlaces("", root, home, { ...options, at: null }, run, new Set());
+/**
+ * The stores of the host whose root is at `root` (`/`, but in tests), looked for in their usual places; throws
+ * `NoStoreFound` where there is none.
+ */
+export async function openUsual(root: string, env: Env, options: OpenOptions, run: Run): Promise<Store[]> {
+  if (options.at !== null) return openSources([root], options, run);
+  const real = await realpath(root).catch(() => root); // with no root, all is absent
+  return openPlaces({ path: null, at: "", env }, real, options, run, new Set());
 }
 
-/** The stores in the usual places below `root`; their sources are called `label`, and where in it they are. */
+/** How stores that are found below the root of a host are called. */
+interface HostLabel {
+  /** The SOURCE; null where none was given, so that places are their own names. */
+  readonly path: string | null;
+  /** Where in the SOURCE the root is. */
+  readonly at: string;
+  readonly env: Env | null;
+}
+
+/** Each store in the usual places below `root`, a real path. */
 async function openPlaces(
-  label: string,
+  { path, at, env }: HostLabel,
   root: string,
-  home: string | null,
   options: OpenOptions,
   run: Run,
   seen: Set<string>,
 ): Promise<Store[]> {
-  const tried: string[] = [];
+  const readers = STORE_KINDS.filter((kind) => options.as === null || kind.kind === options.as);
+  const { found, tried } = await findPlaces(root, env, readers);
+  if (found.length === 0) throw noStoreFound(path, tried);
+  for (const one of tried.filter(({ inDoubt }) => inDoubt)) {
+    const place = path === null ? { source: one.path, path: null } : { source: path, path: one.path };
+    run.warnings.add({ code: "place-unread", ...place, message: doubtOf(one), incomplete: true });
+  }
   const stores: Store[] = [];
-  let denied = false;
-  for (const { path, why } of await placesBelow(root, home)) {
-    const real = await insideRoot(root, path);
-    const shown = join("/", path);
+  let failed: unknown = null;
+  for (const place of found) {
+    const inside = `${at}${at === "" ? "" : "/"}${escapeControls(place.path.slice(1))}`;
+    const label = path === null ? escapeControls(place.path) : `${path}: ${inside}`;
+    const own = { ...options, at: path === null ? null : inside };
     try {
-      if (real === null) throw new SourceError("nothing there");
-      const found = await openSource(real, options, run, seen, SEARCH_DEPTH);
-      stores.push(
-        ...found.map((store) => ({
-          ...store,
-          source: label === "" ? real : `${label}: ${path}`,
-          root: path,
-        })),
-      );
+      stores.push(...(await openPlace(label, place, own, run, seen)));
     } catch (error) {
-      if (error instanceof InterruptedError || error instanceof UsageError) throw error;
-      denied ||= messageOf(error).includes("permission denied");
-      tried.push(`${shown} (${why}): ${messageOf(error).replace(`cannot read ${real}: `, "")}`);
+      failed = error;
+      if (isOver(error)) break;
+      const message = messageOf(error).replace(`cannot read ${label}: `, "");
+      run.warnings.add({ code: "unreadable", source: label, path: null, message, incomplete: true });
     }
   }
-  if (stores.length > 0) return stores;
-  const advice = denied ? "; run as root" : "";
-  const where =
-    label === ""
-      ? "no SOURCE given, and no store in its usual place"
-      : `cannot read ${label}: no store in it`;
-  throw new NoImages(`${where}${advice}; tried ${tried.join("; ")}; name it as SOURCE, or with --at PATH`);
+  if (failed === null || (stores.length > 0 && !isOver(failed))) return stores;
+  await Promise.all(stores.map((store) => store.close()));
+  throw failed;
+}
+
+/** Nothing that another source could make up for. */
+function isOver(error: unknown): boolean {
+  return error instanceof UsageError || error instanceof InterruptedError;
+}
+
+async function openPlace(
+  label: string,
+  { real, kind }: Place,
+  options: OpenOptions,
+  run: Run,
+  seen: Set<string>,
+): Promise<Store[]> {
+  const { dev, ino } = await stat(real, { bigint: true });
+  const inode = `${dev}:${ino}`;
+  if (seen.has(inode)) return []; // given as a SOURCE before
+  seen.add(inode);
+  const warn: Warn = (warning) => run.warnings.add({ ...warning, source: label });
+  const tree = new HostTree(label, real, warn);
+  return [await storeOf(label, { ...AS_IT_STANDS, tree, used: null }, options, run, warn, kind)];
 }
 
 /** Opens every source; throws SourceError when one cannot be read at all. */
@@ -145,12 +190,21 @@ async function openFolder(
   depth: number,
 ): Promise<Store[]> {
   const warn: Warn = (warning) => run.warnings.add({ ...warning, source: path });
-  const top = options.at ? join(real, folderIn(options.at)) : real;
+  const top = options.at ? await folderAt(path, real, options.at) : real;
   const tree = new HostTree(path, top, warn);
   // A kind of archive is asked of the files in the folder.
   const kind = options.as?.endsWith("-archive") ? null : await kindOf(tree, options.as);
   if (kind) return [await storeOf(path, { ...AS_IT_STANDS, tree, used: null }, options, run, warn, kind)];
-  if (await isHostRoot(top)) return openPlaces(path, top, null, { ...options, at: null }, run, seen);
+  if (await isHostRoot(top)) {
+    const host = { path, at: options.at ?? "", env: null };
+    return openPlaces(host, top, options, run, seen).catch((error: unknown) => {
+      if (depth > 0 && error instanceof NoStoreFound) {
+        const message = "the root of a system, with no store in its usual places: not searched";
+        warn({ code: "passed-over", path: null, message, incomplete: false });
+      }
+      throw error;
+    });
+  }
   const names = await readdir(top).catch((error: unknown) => {
     throw new SourceError(`cannot read ${path}: ${reasonOf(error)}`, { cause: error });
   });
@@ -158,7 +212,7 @@ async function openFolder(
   const device = (await stat(top)).dev;
   let found = false;
   for (const name of names.sort()) {
-    const inside = join(path, options.at ?? "", name);
+    const inside = join(path, relative(real, top), name);
     try {
       const look = await lookAt(join(top, name), device, depth);
       if (look.passed !== null)
@@ -168,7 +222,7 @@ async function openFolder(
         stores.push(store);
       found = true; // also where it was given before, and is counted there
     } catch (error) {
-      if (error instanceof UsageError || error instanceof InterruptedError) {
+      if (isOver(error)) {
         await Promise.all(stores.map((store) => store.close()));
         throw error;
       }
@@ -180,6 +234,19 @@ async function openFolder(
   }
   if (found) return stores;
   throw new NoImages(`cannot read ${path}: no image archive, layout or store in it`);
+}
+
+/** The folder that --at names inside a SOURCE: links lead nowhere else, such as to the host that a mounted one is not. */
+async function folderAt(path: string, real: string, at: string): Promise<string> {
+  try {
+    return await resolveInside(real, folderIn(at));
+  } catch (error) {
+    if (error instanceof UllageError) throw error;
+    const isAbsent = ["ENOENT", "ENOTDIR"].includes((error as NodeJS.ErrnoException).code ?? "");
+    throw new SourceError(
+      `cannot read ${path}: --at ${at}: ${isAbsent ? "no such folder in it" : reasonOf(error)}`,
+    );
+  }
 }
 
 /**
@@ -386,7 +453,7 @@ async function storeOf(
   try {
     const { tree, kind, root } = await placeOfStore(path, opened.tree, options, known);
     const { recorded, largest } = options;
-    warnIfLive(tree, kind, warn);
+    warnIfLive(tree, warn);
     const reading = { warn, pool: run.pool, signal: run.signal, recorded, largest };
     const contents = await kind.read(tree, reading);
     const { graph, kind: found, engine } = contents;
@@ -397,7 +464,7 @@ async function storeOf(
       root,
       graph,
       used: opened.used ?? tree.walked(),
-      filesystem: found.endsWith("-archive") ? null : await fileSystemOf(path),
+      filesystem: found.endsWith("-archive") ? null : await fileSystemOf(tree.hostPath(ROOT)),
       fileBytes: opened.fileBytes,
       passSeconds: opened.passSeconds,
       remarks: [...opened.remarks, ...(contents.remarks ?? [])],
@@ -422,21 +489,11 @@ async function storeOf(
   }
 }
 
-/** Files that an engine keeps locked as long as it runs, by kind. */
-const LOCKED: Partial<Record<SourceKind, readonly string[]>> = {
-  docker: [
-    "volumes/metadata.db",
-    "buildkit/snapshots.db",
-    "buildkit/metadata_v2.db",
-    "network/files/local-kv.db",
-  ],
-};
-
-function warnIfLive(tree: ReadOnlyTree, { kind }: StoreKind, warn: Warn): void {
+function warnIfLive(tree: ReadOnlyTree, warn: Warn): void {
   const root = tree.hostPath(ROOT);
-  const holder = root === null ? null : lockedBy((LOCKED[kind] ?? []).map((file) => `${root}/${file}`));
-  if (!holder) return;
-  const message = `${holder.name} (pid ${holder.pid}) has it open: this is a snapshot of something moving; stop the engine for exact figures`;
+  const evidence = root === null ? null : findLive(root);
+  if (evidence === null) return;
+  const message = `${evidence}: this is a snapshot of something moving; stop the engine for exact figures`;
   warn({ code: "live", path: null, message, incomplete: false });
 }
 
@@ -489,11 +546,11 @@ async function onlyFolder(tree: ReadOnlyTree): Promise<BytePath | null> {
   return folder as BytePath | null;
 }
 
-/** How full the file system below a source is; null where it cannot be told. */
-async function fileSystemOf(path: string): Promise<FileSystemUse | null> {
-  if (path === "-") return null;
+/** How full the file system below a folder is; null where it cannot be told. */
+async function fileSystemOf(root: string | null): Promise<FileSystemUse | null> {
+  if (root === null) return null;
   try {
-    const { bsize, blocks, bfree, bavail } = await statfs(path);
+    const { bsize, blocks, bfree, bavail } = await statfs(Buffer.from(root, "latin1"));
     return { size: blocks * bsize, used: (blocks - bfree) * bsize, free: bavail * bsize };
   } catch {
     return null;

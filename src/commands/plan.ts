@@ -2,7 +2,7 @@ import { type DfResult, df } from "../analyses/df.ts";
 import { type Holdings, shortId } from "../analyses/holdings.ts";
 import { DEFAULT_LOSS, type LossConstants } from "../analyses/loss.ts";
 import { type PlanOptions, type PlanResult, type PlanStep, plan } from "../analyses/plan.ts";
-import { displayPath, escapeControls } from "../byte-path.ts";
+import { displayPath, escapeControls, ROOT } from "../byte-path.ts";
 import { readHostText, writeHostFile } from "../bytes/host-file.ts";
 import { FormatError, messageOf, UsageError } from "../errors.ts";
 import { asObject, parseJson } from "../formats/json.ts";
@@ -371,6 +371,9 @@ async function writePlan(path: string, result: Result, holdings: Holdings, run: 
   const sources = sourcesJson(holdings);
   const warnings = run.warnings.list.map(({ incomplete: _incomplete, ...warning }) => warning);
   const whole = { schemaVersion: 1, command: "plan", sources, warnings, ...planJson(result.found, holdings) };
-  const inputs = holdings.stores.map((store) => store.source).filter((source) => source !== "-");
+  const inputs = holdings.stores.flatMap(({ source, tree }) => {
+    const root = tree.hostPath(ROOT);
+    return root === null ? (source === "-" ? [] : [source]) : [Buffer.from(root, "latin1").toString()];
+  });
   await writeHostFile(path, `${JSON.stringify(whole, null, 2)}\n`, inputs);
 }

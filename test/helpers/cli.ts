@@ -18,6 +18,7 @@ export async function runCli(
     env?: Record<string, string>;
     isTTY?: boolean;
     signal?: AbortSignal;
+    root?: string;
   } = {},
 ): Promise<CliResult> {
   const out: string[] = [];
@@ -27,6 +28,7 @@ export async function runCli(
     stdout: { write: (text) => void out.push(text), isTTY: options.isTTY === true },
     stderr: { write: (text) => void err.push(text) },
     env: options.env ?? {},
+    root: options.root ?? "/nonexistent", // never the stores of whoever runs the tests
     signal: options.signal ?? new AbortController().signal,
   });
   return { code, out: out.join(""), err: err.join("") };
