@@ -237,7 +237,7 @@ function folderSide(
     size,
     isView: !isDiff && !isInit,
     doubts,
-    open: async () => folderLayer(store, folder, isDiff, doubts),
+    open: () => folderLayer(store, folder, isDiff, doubts),
     // The view of an init layer shows the image as well.
     counts: (change, tree) =>
       !isInit || isDiff || (change.kind !== "opaque" && "path" in change && tree.find(change.path) === null),

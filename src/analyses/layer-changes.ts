@@ -38,13 +38,17 @@ export async function openLayer(
   return isDiff ? folderLayer(store, folder, true, doubts) : null;
 }
 
-/** What a folder holds, as a layer or as the whole view of a tree. */
-export function folderLayer(
+/** What a folder holds, as a layer or as the whole view of a tree; null where there is none. */
+export async function folderLayer(
   store: Store,
   folder: BytePath,
   isDiff: boolean,
   doubts: FolderDoubts,
-): ReadableLayer {
+): Promise<ReadableLayer | null> {
+  // A tar need not have a member for each folder.
+  const isThere =
+    (await store.tree.lstat(folder))?.type === "directory" || (await store.tree.names(folder)).length > 0;
+  if (!isThere) return null;
   return {
     label: `${store.source}: ${displayPath(folder)}`,
     stored: null,

@@ -118,7 +118,8 @@ function signed(bytes: number, style: TextStyle): string {
 function filesText(found: DiffResult, style: TextStyle): string[] {
   const differing = found.files.filter((file) => file.status !== "same-content");
   const alike = found.files.filter((file) => file.status === "same-content");
-  if (found.fileCount === 0 && found.sameContent.count === 0) return ["no file differs"];
+  if (found.fileCount === 0 && found.sameContent.count === 0)
+    return found.unread.length > 0 ? [] : ["no file differs"];
   const parts: string[] = [];
   if (differing.length > 0) {
     const more = found.fileCount - differing.length;
@@ -165,7 +166,7 @@ function foldersTable({ folders }: DiffResult, style: TextStyle): string {
       { title: "A", right: true, cell: (one) => formatBytes(one.bytesA, style.units) },
       { title: "B", right: true, cell: (one) => formatBytes(one.bytesB, style.units) },
       { title: "B - A", right: true, cell: (one) => signed(one.bytesB - one.bytesA, style) },
-      { title: "FOLDER", cell: (one) => `/${displayPath(one.path)}` },
+      { title: "FOLDER", cell: (one) => displayPath(one.path) || "/" },
     ],
     folders,
   );
@@ -174,11 +175,11 @@ function foldersTable({ folders }: DiffResult, style: TextStyle): string {
 /** As `docker diff` lists them, with what each takes; the largest first. */
 function changesText(
   changes: readonly OwnChange[],
-  { sameContent }: DiffResult,
+  { sameContent, unread }: DiffResult,
   style: TextStyle,
   top: number,
 ): string {
-  if (changes.length === 0) return "it has changed nothing";
+  if (changes.length === 0) return unread.length > 0 ? "" : "it has changed nothing";
   const largest = [...changes].sort(
     (x, y) => y.bytesB - x.bytesB || y.bytesA - x.bytesA || (x.path < y.path ? -1 : 1),
   );
@@ -205,7 +206,7 @@ function changesText(
   if (more > 0) lines.push(`and ${more} more; --json lists them all`);
   if (sameContent.b.apparent > 0) {
     const bytes = formatBytes(sameContent.b.apparent, style.units);
-    lines.push(`${bytes} of it are the image's own, copied for a change of mode or owner alone`);
+    lines.push(`${bytes} of it are copies of what the image has: only mode, owner or times are others`);
   }
   return lines.join("\n");
 }

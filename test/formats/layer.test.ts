@@ -69,6 +69,17 @@ describe("changes", () => {
   });
 });
 
+test("checksums of files, where they are asked for", async () => {
+  const tar = await packTar([{ name: "a", content: "123456789" }, { name: "b" }]);
+  const found: Change[] = [];
+  for await (const change of readLayer(inChunks(tar, 7), "test", "tar", { checksums: true }))
+    found.push(change);
+  expect(found).toEqual([
+    { kind: "file", path: "a", size: 9, crc: 0xb90956c775a41001n },
+    { kind: "file", path: "b", size: 0, crc: 0n },
+  ]);
+});
+
 describe("unpacking", () => {
   test("by the first bytes, however they are cut", async () => {
     const tar = await packTar([{ name: "a", content: "x".repeat(3000) }]);
